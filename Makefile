@@ -1,0 +1,78 @@
+# Every target works from a fresh clone: the first one to run makes .venv, and all of them reuse it.
+# Another Python:          make setup PYTHON=python3.12
+# More processes in tests: make test WORKERS=8
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+RUN := $(BIN)/python -m
+READY := .venv/.ready
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lab test notebooks book book-serve bench lint format data constraints clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY) ## Make .venv with everything the course needs (once; a few minutes)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minigpt4v needs Python 3.11 or newer, but $(PYTHON) is Python %d.%d. Name a newer one: make setup PYTHON=python3.12" % sys.version_info[:2])'
+	@$(RUN) pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e ".[course,dev,hf]"
+	@touch $@
+
+demo: $(READY) ## See the trained model answer, then watch a small one learn (2 minutes)
+	$(RUN) minigpt4v.demo
+
+lab: $(READY) ## Open the course in JupyterLab
+	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. $(firstword $(NOTEBOOKS))
+
+test: $(READY) ## Run every test and measure coverage; then run the notebooks and compare their outputs
+	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
+ifneq ($(NOTEBOOKS),)
+	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadfile --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout=300 notebooks
+endif
+
+notebooks: $(READY) ## Execute every notebook again and save the outputs in place
+ifeq ($(NOTEBOOKS),)
+	@echo "There are no notebooks in notebooks/ yet: nothing to execute."
+else
+	$(RUN) nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+endif
+
+book: $(READY) ## Build the web book in build/book
+	$(BIN)/mdbook build
+
+book-serve: $(READY) ## Serve the web book on this machine and rebuild it on every change
+	$(BIN)/mdbook serve --hostname 127.0.0.1
+
+bench: $(READY) ## Measure speed and print the table
+	$(RUN) bench
+
+lint: $(READY) ## Check style, formatting and types
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+format: $(READY) ## Put the code and the notebooks into the house's format
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+data: $(READY) ## Build the committed data again from its named sources (needs the network)
+	$(BIN)/python data/build.py
+
+constraints: $(READY) ## Choose every version in constraints.txt anew (needs the network)
+	$(RUN) uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
+		--custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
+
+clean: ## Remove what the other targets made, except .venv and your trained models
+	rm -rf build dist htmlcov demo.png .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

@@ -1,0 +1,30 @@
+from . import attention as attention
+from . import block as block
+from . import datasets as datasets
+from . import decoding as decoding
+from . import evaluation as evaluation
+from . import feedforward as feedforward
+from . import gpt as gpt
+from . import gpt4v as gpt4v
+from . import naming as naming
+from . import paths as paths
+from . import plot as plot
+from . import position as position
+from . import processor as processor
+from . import tokenizer as tokenizer
+from . import training as training
+from . import vision as vision
+from .attention import MultiHeadAttention as MultiHeadAttention
+from .block import TransformerBlock as TransformerBlock
+from .decoding import generate as generate
+from .feedforward import FeedForward as FeedForward
+from .gpt import GPT as GPT
+from .gpt import GPTConfig as GPTConfig
+from .gpt4v import GPT4V as GPT4V
+from .gpt4v import GPT4VConfig as GPT4VConfig
+from .processor import PictureProcessor as PictureProcessor
+from .tokenizer import Tokenizer as Tokenizer
+from .vision import ConvEncoder as ConvEncoder
+from .vision import PatchEncoder as PatchEncoder
+
+__version__: str

@@ -1,0 +1,102 @@
+"""Conversations as text and as tokens.
+
+    <|image|> <|user|> question <|assistant|> answer <|end|> <|user|> ...
+
+`<|image|>` is repeated once for every token that the encoder makes of a picture. The loss counts only what the
+assistant says, its `<|end|>` included. Several conversations about the same picture can be *packed* behind one image
+prefix: each is a segment of its own that sees the picture and itself, and its positions start right after the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from minigpt4v.tokenizer import CharTokenizer, Tokenizer
+
+IGNORED = -100
+"""The label of a token that the loss leaves out (PyTorch's `ignore_index`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer; family and language group the scores."""
+
+    question: str
+    answer: str
+    family: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A packed row, one entry a token: ids, labels (`IGNORED` outside answers), positions, segments (0 = the picture)."""
+
+    ids: list[int]
+    labels: list[int]
+    positions: list[int]
+    segments: list[int]
+
+
+class ConversationEncoder:
+    """Turns conversations into token ids, labels, positions and segments."""
+
+    def __init__(self, tokenizer: Tokenizer | CharTokenizer, tokens_per_image: int):
+        self.tokenizer = tokenizer
+        self.tokens_per_image = tokens_per_image
+        self.pad, self.user, self.assistant, self.image, self.end = (
+            tokenizer.special_id(f"<|{name}|>") for name in ("pad", "user", "assistant", "image", "end")
+        )
+        self._encode = lru_cache(maxsize=100_000)(lambda text: tuple(tokenizer.encode(text)))
+
+    def prefix(self, images: int = 1) -> list[int]:
+        """The ids that stand for the pictures in front of a conversation."""
+        return [self.image] * (self.tokens_per_image * images)
+
+    def question(self, question: str) -> list[int]:
+        """<|user|> question <|assistant|>: what the model is given before it answers."""
+        return [self.user, *self._encode(question), self.assistant]
+
+    def turns(self, turns: Sequence[Turn]) -> tuple[list[int], list[int]]:
+        """Ids and labels of a whole conversation, without its pictures."""
+        ids: list[int] = []
+        labels: list[int] = []
+        for turn in turns:
+            question, answer = self.question(turn.question), [*self._encode(turn.answer), self.end]
+            ids += question + answer
+            labels += [IGNORED] * len(question) + answer
+        return ids, labels
+
+    def prompt(self, question: str, history: Sequence[Turn] = (), images: int = 1) -> list[int]:
+        """The ids of pictures, earlier turns and a new question, ready for the model to answer."""
+        return self.prefix(images) + self.turns(history)[0] + self.question(question)
+
+    def pack(self, conversations: Sequence[Sequence[Turn]], images: int = 1) -> Tokens:
+        """All conversations about the same pictures in one row behind the pictures."""
+        prefix = self.prefix(images)
+        row = Tokens([*prefix], [IGNORED] * len(prefix), list(range(len(prefix))), [0] * len(prefix))
+        for number, turns in enumerate(conversations, start=1):
+            ids, labels = self.turns(turns)
+            row.ids.extend(ids)
+            row.labels.extend(labels)
+            row.positions.extend(range(len(prefix), len(prefix) + len(ids)))
+            row.segments.extend([number] * len(ids))
+        return row
+
+    def batch(self, rows: Sequence[Tokens]) -> dict[str, torch.Tensor]:
+        """Rows [b] -> ids, labels, positions, segments, each int64 [b, t], padded on the right.
+
+        Padding is a segment of its own (-1), so no word ever looks at it.
+        """
+        length = max(len(row.ids) for row in rows)
+        fill = {"ids": self.pad, "labels": IGNORED, "positions": 0, "segments": -1}
+        arrays = {name: np.full((len(rows), length), value, dtype=np.int64) for name, value in fill.items()}
+        for i, row in enumerate(rows):
+            for name, array in arrays.items():
+                values = getattr(row, name)
+                array[i, : len(values)] = values
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}

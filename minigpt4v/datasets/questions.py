@@ -1,0 +1,319 @@
+"""Questions and answers about EmojiScenes, made from the record of a scene.
+
+Each family has one function that looks at the record, lists what can be asked without ambiguity, and picks one with
+answers as balanced as the scene allows. What cannot be asked of a scene (the biggest of two things of one size) gives
+None. The answers are checked by `auditor.py`, which knows nothing of this file.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from minigpt4v.datasets import phrasings
+from minigpt4v.datasets.conversation import Turn
+from minigpt4v.datasets.phrasings import FAMILIES, FOLLOW_UPS, LANGUAGES, QUESTIONS, sentence
+from minigpt4v.datasets.scenes import PLACES, Scene, SceneObject, World
+
+_CLEARLY_APART = 16  # pixels between centres from which "left of" is beyond doubt; half a quarter's side
+_CLEARLY_BIGGER = 4  # pixels between the sides of two boxes
+_NOTHING_SHARE = 0.1  # of the "what is ...?" questions that could be answered "Nothing."
+_DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "above": (0, -1), "below": (0, 1)}
+_OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
+_QUARTERS = PLACES[:4]
+
+Conversation = tuple[Turn, ...]
+
+
+def neighbour(scene: Scene, thing: SceneObject, direction: str) -> SceneObject | None:
+    """The nearest thing in that direction in the same row (or column), or None."""
+    found = [other for other in scene.objects if _lies(other, thing, direction) and _in_line(other, thing, direction)]
+    return min(found, key=lambda other: _distance(other, thing), default=None)
+
+
+def _lies(other: SceneObject, thing: SceneObject, direction: str) -> bool:
+    """Whether `other` is clearly in that direction of `thing`, in line with it or not."""
+    dx, dy = _DIRECTIONS[direction]
+    along = dx * (other.centre[0] - thing.centre[0]) + dy * (other.centre[1] - thing.centre[1])
+    return along > _CLEARLY_APART
+
+
+def _in_line(other: SceneObject, thing: SceneObject, direction: str) -> bool:
+    across = 1 if _DIRECTIONS[direction][0] else 0
+    return abs(other.centre[across] - thing.centre[across]) < _CLEARLY_APART
+
+
+def _distance(a: SceneObject, b: SceneObject) -> float:
+    return abs(a.centre[0] - b.centre[0]) + abs(a.centre[1] - b.centre[1])
+
+
+@dataclass
+class _Asker:
+    """A scene, a language and a source of chance; one method a family, each giving a turn or None."""
+
+    world: World
+    scene: Scene
+    language: str
+    rng: random.Random
+
+    def __post_init__(self) -> None:
+        self.things = self.scene.objects
+        self.named = [thing for thing in self.things if thing.noun < self.world.trained]
+        self.close_up = any(thing.place == "middle" for thing in self.things)
+
+    # -- words --------------------------------------------------------------------------------------------------
+
+    def name(self, noun: int) -> str:
+        return getattr(self.world.nouns[noun], self.language)
+
+    def the(self, noun: int) -> str:
+        return f"the {self.name(noun)}" if self.language == "en" else self.name(noun)
+
+    def one(self, noun: int) -> str:
+        return phrasings.a(self.world.nouns[noun]) if self.language == "en" else phrasings.one_zh(self.world.nouns[noun])
+
+    def place(self, place: str) -> str:
+        """ "at the top left" / 左上角."""
+        return phrasings.at(place) if self.language == "en" else phrasings.PLACE_ZH[place]
+
+    def direction(self, direction: str) -> str:
+        return (phrasings.DIRECTION_EN if self.language == "en" else phrasings.DIRECTION_ZH)[direction]
+
+    def nothing(self) -> str:
+        return "Nothing." if self.language == "en" else "什么都没有。"
+
+    def yes(self, truth: bool) -> str:
+        return ("Yes." if truth else "No.") if self.language == "en" else ("是。" if truth else "不是。")
+
+    def turn(self, family: str, answer: str, phrases: dict | None = None, kind: str | None = None, **slots: str) -> Turn:
+        template = self.rng.choice((phrases or QUESTIONS)[kind or family][self.language])
+        return Turn(template.format(**slots), answer, family, self.language)
+
+    def balanced(self, options: Sequence[tuple[Hashable, object]]):
+        """One of the (answer, item) options: first an answer, each as likely as the others, then an item with it."""
+        if not options:
+            return None
+        answer = self.rng.choice(list(dict.fromkeys(answer for answer, _ in options)))
+        return self.rng.choice([option for option in options if option[0] == answer])
+
+    def naming_slots(self, noun: int) -> dict[str, str]:
+        english = self.language == "en"
+        return {"name": self.name(noun), "the": self.the(noun)} | ({"a": self.one(noun)} if english else {})
+
+    def place_slots(self, place: str, suffix: str = "") -> dict[str, str]:
+        return {("at" if self.language == "en" else "place") + suffix: self.place(place)}
+
+    # -- families -----------------------------------------------------------------------------------------------
+
+    def what(self) -> Turn | None:
+        if len(self.things) == 1 and self.named and self.rng.random() < 0.5:
+            return self.turn("what", sentence(self.one(self.things[0].noun), self.language), kind="what_single")
+        empty = [] if self.close_up else [place for place in _QUARTERS if self.scene.at(place) is None]
+        if empty and (not self.named or self.rng.random() < _NOTHING_SHARE):
+            return self.turn("what", self.nothing(), **self.place_slots(self.rng.choice(empty)))
+        return self.what_about(self.rng.choice(self.named)) if self.named else None
+
+    def what_about(self, thing: SceneObject) -> Turn:
+        return self.turn("what", sentence(self.one(thing.noun), self.language), **self.place_slots(thing.place))
+
+    def where(self) -> Turn | None:
+        return self.where_is(self.rng.choice(self.named)) if self.named else None
+
+    def where_is(self, thing: SceneObject) -> Turn:
+        return self.turn("where", self.where_answer(thing), **self.naming_slots(thing.noun))
+
+    def where_answer(self, thing: SceneObject) -> str:
+        return sentence(("在" if self.language == "zh" else "") + self.place(thing.place), self.language)
+
+    def absent(self) -> int:
+        present = {thing.noun for thing in self.things}
+        return self.rng.choice([noun for noun in range(self.world.trained) if noun not in present])
+
+    def is_there(self) -> Turn | None:
+        if not self.named:
+            return None
+        truth = self.rng.random() < 0.5
+        noun = self.rng.choice(self.named).noun if truth else self.absent()
+        answer = ("有。" if truth else "没有。") if self.language == "zh" else self.yes(truth)
+        return self.turn("is_there", answer, **self.naming_slots(noun))
+
+    def how_many(self) -> Turn:
+        return self.turn("how_many", self.number(len(self.things), "个"))
+
+    def number(self, count: int, measure: str) -> str:
+        if self.language == "en":
+            return sentence(phrasings.NUMBER_EN[count], "en")
+        return sentence(phrasings.NUMBER_ZH[count] + measure, "zh") if count else "没有。"
+
+    def how_many_category(self) -> Turn:
+        kinds = [self.world.nouns[thing.noun].category for thing in self.things]
+        count, category = self.balanced([(kinds.count(category), category) for category in phrasings.CATEGORY_EN])
+        word, measure = phrasings.CATEGORY_ZH[category]
+        slots = {"many": phrasings.CATEGORY_EN[category][1], "category": word, "measure": measure}
+        return self.turn("how_many_category", self.number(count, measure), **slots)
+
+    def category_answer(self, thing: SceneObject) -> str:
+        category = self.world.nouns[thing.noun].category
+        words = phrasings.CATEGORY_EN if self.language == "en" else phrasings.CATEGORY_ZH
+        return sentence(words[category][0], self.language)
+
+    def category(self) -> Turn:
+        _, thing = self.balanced([(self.world.nouns[thing.noun].category, thing) for thing in self.things])
+        return self.turn("category", self.category_answer(thing), **self.place_slots(thing.place))
+
+    def colour_answer(self, colour: str) -> str:
+        return sentence(colour if self.language == "en" else phrasings.COLOUR_ZH[colour], self.language)
+
+    def colour(self) -> Turn:
+        coloured = [(thing.colour, thing) for thing in self.things if thing.colour]
+        if not coloured or self.rng.random() < 0.25:
+            subject, colour = ("the ground" if self.language == "en" else "背景"), self.scene.ground
+        else:
+            colour, thing = self.balanced(coloured)
+            by_place = thing not in self.named or self.rng.random() < 0.5
+            subject = self.thing_at(thing.place) if by_place else self.the(thing.noun)
+        return self.turn("colour", self.colour_answer(colour), subject=subject)
+
+    def thing_at(self, place: str) -> str:
+        return f"the thing {self.place(place)}" if self.language == "en" else f"{self.place(place)}的东西"
+
+    def relation(self) -> Turn | None:
+        options = [(thing, direction) for thing in self.named for direction in _DIRECTIONS]
+        nothing = [o for o in options if not any(_lies(other, *o) for other in self.things)]
+        something = [o for o in options if (other := neighbour(self.scene, *o)) and other in self.named]
+        if not something or self.close_up:
+            return None
+        thing, direction = self.rng.choice(nothing if nothing and self.rng.random() < _NOTHING_SHARE else something)
+        slots = self.naming_slots(thing.noun) | {"direction": self.direction(direction)}
+        return self.turn("relation", self.relation_answer(thing, direction), **slots)
+
+    def relation_answer(self, thing: SceneObject, direction: str) -> str:
+        other = neighbour(self.scene, thing, direction)
+        return sentence(self.one(other.noun), self.language) if other else self.nothing()
+
+    def size(self) -> Turn | None:
+        extremes = self.extremes()
+        return self.size_of(*self.rng.choice(extremes)) if extremes else None
+
+    def extremes(self) -> list[tuple[SceneObject, str]]:
+        """The clearly biggest and the clearly smallest thing, where there are such."""
+        if len(self.things) < 2:
+            return []
+        ordered = sorted(self.things, key=lambda thing: thing.size)
+        found = []
+        if ordered[-1].size - ordered[-2].size >= _CLEARLY_BIGGER:
+            found.append((ordered[-1], "biggest" if self.language == "en" else "最大"))
+        if ordered[1].size - ordered[0].size >= _CLEARLY_BIGGER:
+            found.append((ordered[0], "smallest" if self.language == "en" else "最小"))
+        return [(thing, word) for thing, word in found if thing in self.named]
+
+    def size_of(self, thing: SceneObject, word: str) -> Turn:
+        return self.turn("size", sentence(self.the(thing.noun), self.language), size=word)
+
+    def same_category(self) -> Turn | None:
+        kind = lambda thing: self.world.nouns[thing.noun].category  # noqa: E731
+        chosen = self.balanced([(kind(a) == kind(b), (a, b)) for a, b in combinations(self.things, 2)])
+        if chosen is None:
+            return None
+        same, (first, second) = chosen
+        slots = self.place_slots(first.place) | self.place_slots(second.place, "2")
+        return self.turn("same_category", self.yes(same), **slots)
+
+    def true_or_false(self) -> Turn | None:
+        truth = self.rng.random() < 0.5
+        claims = [self.claim_count] + ([self.claim_place, self.claim_presence] if self.named else [])
+        pairs = [(a, d, b) for b in self.named for d in _DIRECTIONS if (a := neighbour(self.scene, b, d)) in self.named]
+        if pairs:
+            claims.append(lambda truth: self.claim_relation(truth, pairs))
+        claim = self.rng.choice(claims)(truth)
+        answer = ("True." if truth else "False.") if self.language == "en" else ("对。" if truth else "错。")
+        return self.turn("true_or_false", answer, claim=claim, Claim=claim[0].upper() + claim[1:])
+
+    def claim_place(self, truth: bool) -> str:
+        thing = self.rng.choice(self.named)
+        noun, place = thing.noun, thing.place
+        if not truth and (place == "middle" or self.rng.random() < 0.5):
+            noun = self.absent()
+        elif not truth:
+            place = self.rng.choice([quarter for quarter in _QUARTERS if quarter != place])
+        return self.the(noun) + (" is " if self.language == "en" else "在") + self.place(place)
+
+    def claim_presence(self, truth: bool) -> str:
+        noun = self.rng.choice(self.named).noun if truth else self.absent()
+        return f"there is {self.one(noun)}" if self.language == "en" else f"图里有{self.one(noun)}"
+
+    def claim_count(self, truth: bool) -> str:
+        count = len(self.things)
+        if not truth:
+            count = self.rng.choice([number for number in (1, 2, 3, 4) if number != count])
+        if self.language == "zh":
+            return f"图里有{phrasings.NUMBER_ZH[count]}个东西"
+        return "there is one thing" if count == 1 else f"there are {phrasings.NUMBER_EN[count]} things"
+
+    def claim_relation(self, truth: bool, pairs: list[tuple[SceneObject, str, SceneObject]]) -> str:
+        first, direction, second = self.rng.choice(pairs)
+        direction = direction if truth else _OPPOSITE[direction]
+        if self.language == "en":
+            return f"{self.the(first.noun)} is {self.direction(direction)} {self.the(second.noun)}"
+        return f"{self.name(first.noun)}在{self.name(second.noun)}的{self.direction(direction)}"
+
+    def caption(self) -> Turn | None:
+        if len(self.named) < len(self.things):
+            return None
+        ordered = sorted(self.things, key=lambda thing: PLACES.index(thing.place))
+        if self.language == "zh":
+            return self.turn("caption", "，".join(f"{self.place(t.place)}有{self.one(t.noun)}" for t in ordered) + "。")
+        parts = [f"{self.one(thing.noun)} {self.place(thing.place)}" for thing in ordered]
+        text = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+        return self.turn("caption", sentence(text, "en"))
+
+    # -- dialogues ----------------------------------------------------------------------------------------------
+
+    def dialogue(self) -> Conversation | None:
+        """A first turn about one thing, then one or two that call it "it"."""
+        if not self.named:
+            return None
+        openings = [(self.what_about, thing) for thing in self.named] + [(self.where_is, thing) for thing in self.named]
+        openings += [(lambda thing, word=word: self.size_of(thing, word), thing) for thing, word in self.extremes()]
+        opening, thing = self.rng.choice(openings)
+        first = opening(thing)
+        follow_ups = self.follow_ups(thing, first.family == "size")
+        chosen = self.rng.sample(follow_ups, min(len(follow_ups), self.rng.randint(1, 2)))
+        return (first, *(make() for make in chosen))
+
+    def follow_ups(self, thing: SceneObject, place_unknown: bool) -> list[Callable[[], Turn]]:
+        def make(kind: str, answer: str, **slots: str) -> Callable[[], Turn]:
+            return lambda: self.turn("dialogue", answer, FOLLOW_UPS, kind, **slots)
+
+        found = [make("category", self.category_answer(thing))]
+        if thing.colour:
+            found.append(make("colour", self.colour_answer(thing.colour)))
+        if place_unknown:
+            found.append(make("where", self.where_answer(thing)))
+        directions = [d for d in _DIRECTIONS if (other := neighbour(self.scene, thing, d)) and other in self.named]
+        if directions:
+            direction = self.rng.choice(directions)
+            answer = self.relation_answer(thing, direction)
+            found.append(make("relation", answer, direction=self.direction(direction)))
+        return found
+
+
+def ask(world: World, scene: Scene, family: str, language: str, rng: random.Random) -> Conversation | None:
+    """One conversation of a family about a scene, or None where the scene does not allow it.
+
+    All families but "dialogue" give a single turn. Raises ValueError for an unknown family or language.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"unknown question family {family!r}: choose one of {', '.join(FAMILIES)}")
+    if language not in LANGUAGES:
+        raise ValueError(f"unknown language {language!r}: choose one of {', '.join(LANGUAGES)}")
+    made = getattr(_Asker(world, scene, language, rng), family)()
+    return (made,) if isinstance(made, Turn) else made
+
+
+def ask_all(world: World, scene: Scene, rng: random.Random, families: Sequence[str] = FAMILIES) -> list[Conversation]:
+    """One conversation of every family that the scene allows, each in a language chosen by chance."""
+    made = [ask(world, scene, family, rng.choice(LANGUAGES), rng) for family in families]
+    return [conversation for conversation in made if conversation]

@@ -1,0 +1,210 @@
+"""EmojiScenes: one to four emoji drawings on a coloured ground, as plain records.
+
+A scene is a record; its picture (`rendering.py`), its questions (`questions.py`) and the check of every answer
+(`auditor.py`) are all derived from the record. Positions and sizes are pixels of a 64x64 picture, y pointing down.
+Most scenes place each thing inside one quarter of the picture; some show a single thing in the middle, close up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import combinations
+
+import numpy as np
+
+from minigpt4v.datasets.colours import dominant_colour
+from minigpt4v.datasets.emoji import HELD_OUT_STYLE, STYLES, Noun, held_out_nouns, load_atlas, load_nouns
+
+IMAGE_SIZE = 64
+PLACES = ("top left", "top right", "bottom left", "bottom right", "middle")
+GROUNDS = {
+    "white": (255, 255, 255),
+    "grey": (165, 165, 170),
+    "black": (28, 28, 32),
+    "yellow": (252, 236, 140),
+    "green": (176, 224, 160),
+    "blue": (170, 205, 250),
+    "pink": (255, 196, 208),
+    "purple": (196, 170, 236),
+}
+SPLITS = ("train", "seen", "style", "pairs", "concepts")
+"""train; fresh scenes like it; a drawing style, pairs of names, and concepts that training scenes never show."""
+
+_QUARTER = IMAGE_SIZE // 2
+_SIZES = range(18, 31)  # of a thing in its quarter
+_CLOSE_UP_SIZES = range(28, 61)
+_CLOSE_UP_SHARE = 0.5  # of the scenes with one thing
+_PAIRS_HELD_OUT = 10  # one pair of names in ten
+
+
+@dataclass(frozen=True, slots=True)
+class SceneObject:
+    """One drawing: `noun` is an index into `World.nouns`, (x, y) the top-left corner and `size` the side of its box."""
+
+    noun: int
+    style: str
+    x: int
+    y: int
+    size: int
+    flipped: bool = False
+    colour: str | None = None
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return self.x + self.size / 2, self.y + self.size / 2
+
+    @property
+    def place(self) -> str:
+        """The place word for the centre: "middle" within 8 pixels of the picture's centre, else the quarter."""
+        x, y = self.centre
+        half = IMAGE_SIZE / 2
+        if abs(x - half) < 8 and abs(y - half) < 8:
+            return "middle"
+        return ("top" if y < half else "bottom") + (" left" if x < half else " right")
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A ground colour (a key of `GROUNDS`) and the things on it, later ones drawn over earlier ones."""
+
+    ground: str
+    objects: tuple[SceneObject, ...] = field(default=())
+
+    def at(self, place: str) -> SceneObject | None:
+        """The thing at a place, or None."""
+        return next((thing for thing in self.objects if thing.place == place), None)
+
+
+class World:
+    """The nouns that scenes are made of, the drawings in every style, and what training never shows.
+
+    name: "core16" (16 nouns, for seconds of training), "core64" (64), or "all" (every usable noun).
+    `nouns` lists the training nouns first; from index `trained` on come the held-out concepts. held_out_style: the
+    style of the split "style". Settings are chosen by leaving out one of `STYLES` here, never by looking at Twemoji.
+    """
+
+    def __init__(self, name: str = "core64", held_out_style: str = HELD_OUT_STYLE):
+        if name not in ("core16", "core64", "all"):
+            raise ValueError(f"unknown world {name!r}: choose 'core16', 'core64' or 'all'")
+        if held_out_style not in (*STYLES, HELD_OUT_STYLE):
+            raise ValueError(f"unknown style {held_out_style!r}: choose one of {', '.join((*STYLES, HELD_OUT_STYLE))}")
+        self.name = name
+        self.held_out_style = held_out_style
+        self.styles = tuple(style for style in STYLES if style != held_out_style)
+        nouns = load_nouns("all" if name == "all" else "core64")
+        if name == "core16":
+            nouns = _spread_over_categories(nouns, 16)
+        self.trained = len(nouns)
+        self.nouns: tuple[Noun, ...] = (*nouns, *held_out_nouns("all" if name == "all" else "core64"))
+
+    @cached_property
+    def tiles(self) -> dict[str, np.ndarray]:
+        """style -> uint8 RGBA tiles [len(nouns), 32, 32, 4]."""
+        indices = [noun.tile for noun in self.nouns]
+        return {style: load_atlas(style)[indices] for style in (*self.styles, self.held_out_style)}
+
+    @cached_property
+    def _colours(self) -> dict[tuple[str, int], str | None]:
+        return {(style, i): dominant_colour(tile) for style, tiles in self.tiles.items() for i, tile in enumerate(tiles)}
+
+    def colour(self, style: str, noun: int) -> str | None:
+        """The one colour word that fits this drawing, or None."""
+        return self._colours[style, noun]
+
+    @cached_property
+    def _held_out_partners(self) -> tuple[frozenset[int], ...]:
+        """For each noun the nouns that never share a training scene with it."""
+        partners: list[set[int]] = [set() for _ in self.nouns]
+        for a, b in combinations(range(self.trained), 2):
+            if _is_held_out(self.nouns[a].id, self.nouns[b].id):
+                partners[a].add(b)
+                partners[b].add(a)
+        return tuple(map(frozenset, partners))
+
+    def is_held_out_pair(self, a: int, b: int) -> bool:
+        """Whether training scenes never show these two nouns together."""
+        return b in self._held_out_partners[a]
+
+    def has_held_out_pair(self, scene: Scene) -> bool:
+        return any(self.is_held_out_pair(a.noun, b.noun) for a, b in combinations(scene.objects, 2))
+
+
+@lru_cache
+def load_world(name: str = "core64", held_out_style: str = HELD_OUT_STYLE) -> World:
+    """The world of that name, read once."""
+    return World(name, held_out_style)
+
+
+def _is_held_out(first_id: str, second_id: str) -> bool:
+    """A tenth of all pairs, the same in every world: decided by a hash of the two ids."""
+    digest = hashlib.sha256("+".join(sorted((first_id, second_id))).encode()).digest()
+    return digest[0] % _PAIRS_HELD_OUT == 0
+
+
+def _spread_over_categories(nouns: tuple[Noun, ...], count: int) -> tuple[Noun, ...]:
+    """The first nouns of each category in turn."""
+    queues: dict[str, list[Noun]] = {}
+    for noun in nouns:
+        queues.setdefault(noun.category, []).append(noun)
+    rounds = [queue[i] for i in range(max(map(len, queues.values()))) for queue in queues.values() if i < len(queue)]
+    return tuple(rounds[:count])
+
+
+def random_scene(world: World, rng: random.Random, split: str = "train") -> Scene:
+    """One scene of a split: one to four things with different names, each in a quarter of its own or alone close up."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+    count = rng.randint(2 if split == "pairs" else 1, 4)
+    nouns = _choose_nouns(world, count, rng, split)
+    styles = (world.held_out_style,) if split == "style" else world.styles
+    if count == 1 and rng.random() < _CLOSE_UP_SHARE:
+        boxes = [_close_up_box(rng)]
+    else:
+        boxes = [_box_in_quarter(quarter, rng) for quarter in rng.sample(range(4), count)]
+    things = []
+    for noun, (x, y, size) in zip(nouns, boxes, strict=True):
+        style = rng.choice(styles)
+        things.append(SceneObject(noun, style, x, y, size, rng.random() < 0.5, world.colour(style, noun)))
+    taken = {thing.colour for thing in things}  # a yellow moon on a yellow ground would be no fair question
+    return Scene(rng.choice([ground for ground in GROUNDS if ground not in taken]), tuple(things))
+
+
+def _choose_nouns(world: World, count: int, rng: random.Random, split: str) -> list[int]:
+    if split == "concepts":
+        return rng.sample(range(world.trained, len(world.nouns)), count)
+    if split == "pairs":
+        first = rng.choice([a for a in range(world.trained) if world._held_out_partners[a]])
+        chosen = [first, rng.choice(sorted(world._held_out_partners[first]))]
+        chosen += rng.sample([k for k in range(world.trained) if k not in chosen], count - 2)
+        rng.shuffle(chosen)
+        return chosen
+    chosen: list[int] = []
+    while len(chosen) < count:
+        noun = rng.randrange(world.trained)
+        if noun not in chosen and not any(world.is_held_out_pair(noun, other) for other in chosen):
+            chosen.append(noun)
+    return chosen
+
+
+def _box_in_quarter(quarter: int, rng: random.Random) -> tuple[int, int, int]:
+    size = rng.choice(_SIZES)
+    free = _QUARTER - size
+    return quarter % 2 * _QUARTER + rng.randint(0, free), quarter // 2 * _QUARTER + rng.randint(0, free), size
+
+
+def _close_up_box(rng: random.Random) -> tuple[int, int, int]:
+    size = rng.choice(_CLOSE_UP_SIZES)
+    slack = min(3, (IMAGE_SIZE - size) // 2)
+    start = (IMAGE_SIZE - size) // 2
+    return start + rng.randint(-slack, slack), start + rng.randint(-slack, slack), size
+
+
+def scenes_of(world: World, split: str, seed: int, count: int) -> list[Scene]:
+    """`count` scenes that depend only on world, split and seed; scene i is the same whatever the count.
+
+    Every split draws from streams of its own, so no seed of one split repeats scenes of another.
+    """
+    return [random_scene(world, random.Random(f"{world.name}/{split}/{seed}/{i}"), split) for i in range(count)]

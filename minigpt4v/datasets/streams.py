@@ -1,0 +1,99 @@
+"""Endless training data: batch number `step` is a pure function of a seed and `step` (see `training.Stream`)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import torch
+
+from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder
+from minigpt4v.datasets.phrasings import FAMILIES
+from minigpt4v.datasets.questions import ask_all
+from minigpt4v.datasets.rendering import Renderer, draw_noise
+from minigpt4v.datasets.scenes import PLACES, Scene, World, random_scene
+
+
+def share(size: int, part: int, parts: int) -> range:
+    """Which of `size` items belong to a part: the parts are contiguous and as equal as can be."""
+    return range(size * part // parts, size * (part + 1) // parts)
+
+
+class _Scenes:
+    """Training scenes by step, and their augmented pictures."""
+
+    name: str
+
+    def __init__(self, world: World, batch_size: int, seed: int, device: str | torch.device = "cpu"):
+        self.world, self.batch_size, self.seed = world, batch_size, seed
+        self.renderer = Renderer(world, device)
+
+    def source(self, step: int, number: int) -> random.Random:
+        """The source of chance of scene `number` of a step."""
+        return random.Random(f"{self.name}/{self.world.name}/{self.seed}/{step}/{number}")
+
+    def pictures(self, scenes: Sequence[Scene], step: int, part: int, parts: int) -> torch.Tensor:
+        noise = draw_noise(self.batch_size, seed=self.seed * 1_000_003 + step)
+        mine = share(self.batch_size, part, parts)
+        return self.renderer(scenes, noise[mine.start : mine.stop])
+
+
+class SceneStream(_Scenes):
+    """Scenes with one conversation of every family each, packed behind the picture."""
+
+    name = "seeing"
+
+    def __init__(
+        self,
+        world: World,
+        encoder: ConversationEncoder,
+        batch_size: int,
+        seed: int,
+        device: str | torch.device = "cpu",
+        families: Sequence[str] = FAMILIES,
+    ):
+        super().__init__(world, batch_size, seed, device)
+        self.encoder, self.families = encoder, families
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, torch.Tensor | int]:
+        """ids, labels, positions, segments [b, t], images [b, 3, 64, 64], count = the number of labels."""
+        scenes, rows = [], []
+        for number in share(self.batch_size, part, parts):
+            rng = self.source(step, number)
+            scenes.append(random_scene(self.world, rng))
+            rows.append(self.encoder.pack(ask_all(self.world, scenes[-1], rng, self.families)))
+        batch = self.encoder.batch(rows)
+        count = int((batch["labels"] != IGNORED).sum())
+        batch = {name: tensor.to(self.renderer.device, non_blocking=True) for name, tensor in batch.items()}
+        return batch | {"images": self.pictures(scenes, step, part, parts), "count": count}
+
+
+def question_batch(
+    world: World, scenes: Sequence[Scene], encoder: ConversationEncoder, renderer: Renderer, seed: int = 0
+) -> dict[str, torch.Tensor | int]:
+    """Given scenes, not augmented, with one conversation of every family each: a batch as of `SceneStream`."""
+    rows = [encoder.pack(ask_all(world, scene, random.Random(f"{seed}/{i}"))) for i, scene in enumerate(scenes)]
+    batch = encoder.batch(rows)
+    count = int((batch["labels"] != IGNORED).sum())
+    return {name: tensor.to(renderer.device) for name, tensor in batch.items()} | {"images": renderer(scenes), "count": count}
+
+
+class NamingStream(_Scenes):
+    """Scenes and the name of the thing at each place."""
+
+    name = "naming"
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, torch.Tensor | int]:
+        """images [b, 3, 64, 64]; labels [b, 5]: the noun at each of `PLACES`, `IGNORED` where there is none."""
+        numbers = share(self.batch_size, part, parts)
+        scenes = [random_scene(self.world, self.source(step, number)) for number in numbers]
+        labels = torch.full((len(scenes), len(PLACES)), IGNORED)
+        for i, scene in enumerate(scenes):
+            for thing in scene.objects:
+                labels[i, PLACES.index(thing.place)] = thing.noun
+        count = int((labels != IGNORED).sum())
+        return {
+            "images": self.pictures(scenes, step, part, parts),
+            "labels": labels.to(self.renderer.device),
+            "count": count,
+        }

@@ -1,0 +1,171 @@
+"""GPT4V: a GPT whose sentences may contain pictures (chapter 11).
+
+An encoder turns a picture into a short sequence of vectors as wide as word embeddings. They are put where
+`<|image|>` stands in the text, and from there on one transformer reads one sequence. The only other change is the
+mask: words see what came before them, as in any GPT, while the tokens of one picture all see each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from minigpt4v.attention import KeyValueCache, causal_mask
+from minigpt4v.gpt import GPT, GPTConfig
+from minigpt4v.paths import data_folder, write_atomically
+from minigpt4v.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
+from minigpt4v.vision import VisionConfig, make_encoder
+
+
+@dataclass(frozen=True)
+class GPT4VConfig:
+    """Everything that fixes the shapes of a model; saved as config.json beside its weights."""
+
+    text: GPTConfig
+    vision: VisionConfig
+
+    def __post_init__(self) -> None:
+        if self.text.width != self.vision.width:
+            raise ValueError(
+                f"the encoder makes tokens of width {self.vision.width} but the GPT reads width {self.text.width}: "
+                "give both the same width"
+            )
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> GPT4VConfig:
+        """Raises ValueError where the text is not JSON or a field is missing, unknown or of the wrong type."""
+        try:
+            fields = json.loads(text)
+            vision = fields["vision"]
+            vision["channels"] = tuple(vision["channels"])
+            return cls(GPTConfig(**fields["text"]), VisionConfig(**vision))
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a model configuration: {error}") from error
+
+
+def same_picture_mask(ids: torch.Tensor, image_id: int, tokens_per_image: int) -> torch.Tensor:
+    """True where both tokens belong to the same picture: bool [b, t, t] for ids [b, t].
+
+    Raises ValueError where a row's picture tokens are not whole pictures.
+    """
+    is_image = ids == image_id
+    counts = is_image.sum(1)
+    if (counts % tokens_per_image).any():
+        raise ValueError(
+            f"the rows hold {counts.tolist()} picture tokens, but one picture is {tokens_per_image} tokens: "
+            f"repeat <|image|> {tokens_per_image} times for each picture"
+        )
+    number = (is_image.cumsum(1) - 1) // tokens_per_image  # pictures are numbered 0, 1, ... along the row
+    return (number[:, :, None] == number[:, None, :]) & is_image[:, :, None] & is_image[:, None, :]
+
+
+def prefix_mask(
+    ids: torch.Tensor, image_id: int, tokens_per_image: int, segments: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Which token may look at which: bool [b, t, t], True = the token of the row may look at that of the column.
+
+    A token looks at itself and at every earlier one; a token of a picture also looks at the later tokens of the same
+    picture. ids: [b, t]. segments: [b, t] or None; a token of segment s looks only at segment s and at the shared
+    prefix, segment 0. Padding is a segment of its own, -1.
+    """
+    mask = causal_mask(ids.shape[1], device=ids.device) | same_picture_mask(ids, image_id, tokens_per_image)
+    if segments is not None:
+        mask = mask & ((segments[:, None, :] == 0) | (segments[:, :, None] == segments[:, None, :]))
+    return mask
+
+
+class GPT4V(nn.Module):
+    """A picture encoder and a GPT in one.
+
+    tokenizer: travels with the model, since ids mean nothing without it.
+    """
+
+    def __init__(self, config: GPT4VConfig, tokenizer: Tokenizer | CharTokenizer):
+        super().__init__()
+        if tokenizer.vocabulary_size != config.text.vocabulary_size:
+            raise ValueError(
+                f"the tokenizer has {tokenizer.vocabulary_size} tokens but the model is configured for "
+                f"{config.text.vocabulary_size}: use the tokenizer that the model was made with"
+            )
+        self.config = config
+        self.tokenizer = tokenizer
+        self.image_id = tokenizer.special_id("<|image|>")
+        self.encoder = make_encoder(config.vision)
+        self.gpt = GPT(config.text)
+
+    @property
+    def tokens_per_image(self) -> int:
+        return self.config.vision.tokens
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def new_cache(self, batch: int, length: int | None = None) -> KeyValueCache:
+        return self.gpt.new_cache(batch, length)
+
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def embed(self, ids: torch.Tensor, images: torch.Tensor | None, positions: torch.Tensor | None) -> torch.Tensor:
+        """Words and pictures as vectors [b, t, d]: word embeddings, with image tokens put where <|image|> stands.
+
+        ids: [b, t]; images: [pictures, 3, h, w] in the order in which they stand in the batch, row by row.
+        """
+        vectors = self.gpt.embed(ids, positions)
+        is_image = ids == self.image_id
+        expected = int(is_image.sum())
+        if images is None:
+            if expected:
+                raise ValueError(f"the text holds {expected} picture tokens but no pictures were given: pass images=")
+            return vectors
+        tokens = rearrange(self.encoder(images), "pictures n d -> (pictures n) d")
+        if len(tokens) != expected:
+            raise ValueError(
+                f"{len(images)} pictures make {len(tokens)} tokens but the text has room for {expected}: "
+                f"each <|image|> must be repeated {self.tokens_per_image} times"
+            )
+        return vectors.masked_scatter(is_image[..., None], tokens.to(vectors.dtype))
+
+    def hidden(
+        self,
+        ids: torch.Tensor,
+        images: torch.Tensor | None = None,
+        *,
+        mask: torch.Tensor | None = None,
+        segments: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        return_weights: bool = False,
+    ):
+        """The last hidden states [b, t, d], before the head; with `return_weights` also each layer's attention.
+
+        ids: [b, t]; images: [pictures, 3, h, w]; segments: see `prefix_mask`. mask: [b, t, t], True = may look, None
+        for causal; tokens of one picture always see each other. With a cache, pictures come in its first call.
+        """
+        if images is not None and cache is not None and cache.length:
+            raise ValueError(f"pictures must come first, but the cache already holds {cache.length} tokens")
+        if mask is not None and images is not None:
+            mask = mask | same_picture_mask(ids, self.image_id, self.tokens_per_image)
+        elif images is not None or segments is not None:
+            mask = prefix_mask(ids, self.image_id, self.tokens_per_image, segments)
+        vectors = self.embed(ids, images, positions)
+        return self.gpt.transform(vectors, mask=mask, positions=positions, cache=cache, return_weights=return_weights)
+
+    def forward(self, ids: torch.Tensor, images: torch.Tensor | None = None, **options):
+        """Logits [b, t, vocabulary] for ids [b, t]; the options are those of `hidden`."""
+        if options.get("return_weights"):
+            hidden, weights = self.hidden(ids, images, **options)
+            return self.gpt.head(hidden), weights
+        return self.gpt.head(self.hidden(ids, images, **options))

@@ -1,0 +1,136 @@
+"""Ready-made sizes and recipes: `tiny` (under a minute), `laptop` (CPU minutes), `gpu` (minutes on one GPU).
+
+A recipe has two stages (chapter 12): the encoder first learns to name what it sees, then the whole model learns to
+answer questions about scenes, with its name embeddings aligned to the encoder's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from minigpt4v.checkpoint import checkpoints_in
+from minigpt4v.datasets.conversation import ConversationEncoder
+from minigpt4v.datasets.phrasings import vocabulary_texts
+from minigpt4v.datasets.rendering import Renderer
+from minigpt4v.datasets.scenes import World, load_world, scenes_of
+from minigpt4v.datasets.streams import NamingStream, SceneStream, question_batch
+from minigpt4v.gpt import GPTConfig
+from minigpt4v.gpt4v import GPT4V, GPT4VConfig
+from minigpt4v.naming import NamingObjective, align_names
+from minigpt4v.objectives import AnswerObjective
+from minigpt4v.tokenizer import Tokenizer
+from minigpt4v.training import Trainer, TrainingSettings
+from minigpt4v.vision import VisionConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A world, a model size, and how to train it. Batch sizes are pictures per step."""
+
+    world: str
+    width: int
+    layers: int
+    heads: int
+    batch_size: int
+    minutes: float
+    naming_share: float  # of the minutes
+    naming_batch_size: int
+    channels: tuple[int, ...] = (32, 64, 128)
+    precision: str = "no"
+
+
+PRESETS = {
+    "tiny": Preset("core16", 64, 2, 4, 16, 0.75, 0.25, 32),
+    "laptop": Preset("core64", 96, 3, 6, 32, 40, 0.15, 64),
+    "gpu": Preset("all", 256, 6, 8, 256, 3, 0.3, 512, (64, 128, 256), "bf16"),
+}
+CONTEXT_LENGTH = 384
+_VALIDATION_SEED = "validation"
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of that name. Raises ValueError for an unknown one."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def make_model(preset: Preset, world: World, seed: int) -> GPT4V:
+    """A model of the preset's size with random weights and a tokenizer made for the words of its world."""
+    torch.manual_seed(seed)
+    tokenizer = Tokenizer.train(vocabulary_texts(world.nouns[: world.trained]), vocabulary_size=8192)
+    text = GPTConfig(
+        vocabulary_size=tokenizer.vocabulary_size,
+        context_length=CONTEXT_LENGTH,
+        layers=preset.layers,
+        heads=preset.heads,
+        width=preset.width,
+    )
+    vision = VisionConfig(width=preset.width, channels=preset.channels)
+    return GPT4V(GPT4VConfig(text, vision), tokenizer)
+
+
+class PresetRun:
+    """One training run of a preset, in a folder that is itself a model (`GPT4V.from_pretrained(folder)`)."""
+
+    def __init__(
+        self,
+        preset: Preset,
+        *,
+        folder: Path | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        world: World | None = None,
+        settings: dict | None = None,
+    ):
+        self.preset, self.folder, self.seed, self.device = preset, folder, seed, device
+        self.world = world or load_world(preset.world)
+        self.settings = settings or {}
+        self.model = make_model(preset, self.world, seed).to(device)
+
+    def train(self, *, resume: bool = False, watch: Callable[[dict], None] | None = None) -> list[dict]:
+        """Both stages, or the rest of the second from its newest checkpoint; returns the history of the second."""
+        stage_two = self._seeing_trainer()
+        if not (resume and stage_two.resume()):
+            self._learn_names()
+            stage_two = self._seeing_trainer()
+        return stage_two.run()
+
+    def _timed(self, share: float, **changes) -> TrainingSettings:
+        """The settings of a stage that takes this share of the preset's minutes."""
+        base = TrainingSettings(minutes=self.preset.minutes * share, seed=self.seed, precision=self.preset.precision)
+        return replace(base, **(changes | self.settings))
+
+    def _learn_names(self) -> None:
+        width = self.preset.width
+        objective = NamingObjective(self.model.encoder, self.world.trained, width).to(self.device)
+        stream = NamingStream(self.world, self.preset.naming_batch_size, self.seed, self.device)
+        settings = self._timed(self.preset.naming_share, encoder_rate=1.0, warmup_steps=30, decay_share=1.0)
+        Trainer(objective, stream, settings, title="naming").run()
+        align_names(self.model, objective.classifier, self.world.nouns[: self.world.trained])
+
+    def _seeing_trainer(self) -> Trainer:
+        encoder = ConversationEncoder(self.model.tokenizer, self.model.tokens_per_image)
+        objective = AnswerObjective(self.model)
+        scenes = scenes_of(self.world, "seen", seed=_VALIDATION_SEED, count=128)
+        held_out = question_batch(self.world, scenes, encoder, Renderer(self.world, self.device))
+        return Trainer(
+            objective,
+            SceneStream(self.world, encoder, self.preset.batch_size, self.seed, self.device),
+            self._timed(1 - self.preset.naming_share),
+            folder=self.folder,
+            evaluate=lambda: {"held_out_accuracy": held_out_accuracy(objective, held_out)},
+            on_save=lambda: self.model.save_pretrained(self.folder),
+            title="seeing",
+        )
+
+
+@torch.no_grad()
+def held_out_accuracy(objective: AnswerObjective, batch: dict) -> float:
+    """The share of answers that greedy decoding would write exactly."""
+    right, _ = objective.right_answers(batch)
+    return round(right.float().mean().item(), 4)

@@ -1,0 +1,298 @@
+"""The training loop (chapter 12): one readable loop on Accelerate for a CPU, a GPU, or several processes.
+
+What is trained is an *objective*: a module that takes a batch and returns the summed loss of its labels, how many of
+them the model gets right, and how many there are. What it is trained on is a *stream*: batch number `step` is a pure
+function of a seed and `step`, so that a run can stop and go on exactly where it was, and processes share the work
+without talking about it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from tqdm.auto import tqdm
+
+from minigpt4v.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from minigpt4v.paths import write_atomically
+
+
+class Stream(Protocol):
+    """Batches by number."""
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, Any]:
+        """Part number `part` of the `parts` equal parts of batch number `step`."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How long and how fast to train. Give `steps` or `minutes`; with both, whatever ends first."""
+
+    steps: int | None = None
+    minutes: float | None = None
+    learning_rate: float = 3e-3  # AdamW: embeddings, norms, biases, the encoder
+    matrix_learning_rate: float = 0.02  # Muon: the matrices of the transformer's blocks
+    encoder_rate: float = 0.3  # the encoder's rate as a share of learning_rate
+    weight_decay: float = 0.01
+    warmup_steps: int = 50
+    decay_share: float = 0.6  # the last part of training, in which the rates fall linearly to a fiftieth
+    clip: float = 1.0
+    accumulate: int = 1  # parts a batch is cut into, one after the other, to save memory
+    precision: str = "no"  # Accelerate's mixed precision: "no" or "bf16"
+    seed: int = 0
+    log_every: int = 20
+    evaluate_every: int = 500
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise ValueError("nothing says when training ends: give steps or minutes")
+        for name in ("steps", "minutes", "accumulate", "log_every", "evaluate_every", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{name} is {value}: give a number above 0")
+        if self.precision not in ("no", "bf16"):
+            raise ValueError(f"unknown precision {self.precision!r}: choose 'no' or 'bf16'")
+
+
+def rate_at(progress: float, step: int, settings: TrainingSettings) -> float:
+    """The share of the full learning rate: linear warm-up over steps, a plateau, a linear fall. progress: 0..1."""
+    warmup = min(1.0, (step + 1) / settings.warmup_steps)
+    decay = min(1.0, max(0.02, (1 - progress) / settings.decay_share))
+    return warmup * decay
+
+
+def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside transformer blocks, AdamW for everything else, the encoder at a smaller rate.
+
+    Muon (Jordan et al., 2024) orthogonalises each update, which suits matrices that map vectors to vectors; rows of
+    embedding tables and the head are looked up by token and are left to AdamW (Loshchilov & Hutter, 2019).
+    """
+    matrices, encoder, others = [], [], []
+    for name, parameter in model.named_parameters():
+        if "encoder." in name:
+            encoder.append(parameter)
+        elif ".blocks." in name and parameter.ndim == 2:
+            matrices.append(parameter)
+        else:
+            others.append(parameter)
+    rate = settings.learning_rate
+    groups = [{"params": others, "lr": rate}, {"params": encoder, "lr": rate * settings.encoder_rate}]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW([group for group in groups if group["params"]], betas=(0.9, 0.98), weight_decay=0.0)
+    ]
+    if matrices:
+        muon = torch.optim.Muon(matrices, lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay)
+        optimizers.append(muon)
+    return optimizers
+
+
+class Interrupted(Exception):
+    """Training was stopped by Ctrl-C after the state was saved; `step` steps are done."""
+
+    def __init__(self, step: int):
+        super().__init__(f"stopped after step {step}")
+        self.step = step
+
+
+class Trainer:
+    """Trains an objective on a stream.
+
+    folder: where history.jsonl and checkpoints go; None keeps nothing. evaluate: called with the step, returns numbers
+    for the history. on_save: called at every checkpoint, to write the model itself.
+    """
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        stream: Stream,
+        settings: TrainingSettings,
+        *,
+        folder: Path | None = None,
+        evaluate: Callable[[], dict[str, float]] | None = None,
+        on_save: Callable[[], None] | None = None,
+        title: str = "training",
+    ):
+        self.accelerator = Accelerator(
+            mixed_precision=settings.precision, cpu=next(objective.parameters()).device.type == "cpu"
+        )
+        optimizers = make_optimizers(objective, settings)
+        self.objective, *self.optimizers = self.accelerator.prepare(objective, *optimizers)
+        self._full_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        self.stream, self.settings, self.folder = stream, settings, folder
+        self.evaluate, self.on_save, self.title = evaluate, on_save, title
+        self.step, self.seconds = 0, 0.0
+        self.history: list[dict[str, Any]] = []
+        self._interrupted = False
+
+    # -- one step -----------------------------------------------------------------------------------------------
+
+    def train_step(self) -> torch.Tensor:
+        """One update of the weights. Returns (summed loss, right labels, labels) of this process, float32 [3].
+
+        The loss is the mean over the labels of the whole batch, wherever its parts are: cutting a batch into parts
+        or sharing it among processes changes nothing but rounding.
+        """
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.step)  # dropout: the same when a run is resumed
+        processes, mine = self.accelerator.num_processes, self.accelerator.process_index
+        parts = self.settings.accumulate
+        batches = [
+            self.stream.batch(self.step, mine * parts + part, processes * parts) for part in range(parts)
+        ]
+        labels = torch.tensor(float(sum(batch["count"] for batch in batches)), device=self.accelerator.device)
+        scale = processes / self.accelerator.reduce(labels, "sum").clamp(min=1)
+        totals = torch.zeros(3, device=self.accelerator.device)
+        for number, batch in enumerate(batches, start=1):
+            with self.accelerator.no_sync(self.objective) if number < parts else _nothing():
+                loss, right = self.objective(batch)
+                self.accelerator.backward(loss * scale)
+            totals += torch.stack([loss.detach(), right.float(), torch.as_tensor(float(batch["count"])).to(loss)])
+        self.accelerator.clip_grad_norm_(self.objective.parameters(), self.settings.clip)
+        self._set_rates()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.step += 1
+        return totals
+
+    def _set_rates(self) -> None:
+        factor = rate_at(self.progress, self.step, self.settings)
+        for optimizer, rates in zip(self.optimizers, self._full_rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+
+    @property
+    def progress(self) -> float:
+        """How much of the training is done, 0..1, by steps or by the clock, whichever is further."""
+        by_steps = self.step / self.settings.steps if self.settings.steps else 0.0
+        by_clock = self.seconds / (60 * self.settings.minutes) if self.settings.minutes else 0.0
+        return min(1.0, max(by_steps, by_clock))
+
+    # -- the loop -----------------------------------------------------------------------------------------------
+
+    def run(self) -> list[dict[str, Any]]:
+        """Train to the end; returns the history. Raises `Interrupted` after Ctrl-C, FloatingPointError on NaN."""
+        totals, pictures = torch.zeros(3, device=self.accelerator.device), 0
+        self.objective.train()
+        with tqdm(total=100, desc=self.title, unit="%", disable=None, bar_format=_BAR) as bar, self._catch_interrupt():
+            while self.progress < 1:
+                started = time.perf_counter()
+                totals += self.train_step()
+                self.seconds += time.perf_counter() - started
+                done = self.progress >= 1
+                if self.step % self.settings.log_every == 0 or done:
+                    self._log(totals, bar)
+                    totals.zero_()
+                if self.evaluate and (self.step % self.settings.evaluate_every == 0 or done):
+                    self._evaluate()
+                if self.step % self.settings.checkpoint_every == 0 or done or self._interrupted:
+                    self.save()
+                if self._interrupted and not done:
+                    raise Interrupted(self.step)
+        self.objective.eval()
+        return self.history
+
+    def _log(self, totals: torch.Tensor, bar: tqdm) -> None:
+        loss, right, count = self.accelerator.reduce(totals.clone(), "sum").tolist()
+        loss, accuracy = loss / max(count, 1), right / max(count, 1)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss became {loss} by step {self.step}: the learning rates ({self.settings.learning_rate}, "
+                f"{self.settings.matrix_learning_rate}) are probably too high; the last checkpoint is untouched"
+            )
+        self._record({"loss": round(loss, 5), "token_accuracy": round(accuracy, 5)})
+        bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}, tokens right {accuracy:.1%}", refresh=False)
+        bar.update(100 * self.progress - bar.n)
+
+    def _evaluate(self) -> None:
+        self.objective.eval()
+        self._record(self.evaluate())
+        self.objective.train()
+
+    def _record(self, numbers: dict[str, float]) -> None:
+        entry = {"step": self.step, "seconds": round(self.seconds, 2)} | numbers
+        self.history.append(entry)
+        if self.folder and self.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+
+    # -- checkpoints --------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write a checkpoint and the model, if the run has a folder."""
+        if self.folder is None or not self.accelerator.is_main_process:
+            return
+        state = {"seconds": self.seconds, "settings": asdict(self.settings)}
+        save_checkpoint(self.folder, self.step, self._plain_objective(), self.optimizers, state)
+        if self.on_save:
+            self.on_save()
+
+    def resume(self) -> int:
+        """Go on from the newest checkpoint in the folder, if there is one; returns the number of steps done."""
+        found = checkpoints_in(self.folder) if self.folder else []
+        if found:
+            state = load_checkpoint(found[-1], self._plain_objective(), self.optimizers)
+            self.step, self.seconds = state["step"], state["seconds"]
+            self._restore_history()
+        return self.step
+
+    def _plain_objective(self) -> nn.Module:
+        return self.accelerator.unwrap_model(self.objective)
+
+    def _restore_history(self) -> None:
+        """Read the history back, without what was written after the checkpoint."""
+        path = self.folder / "history.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        entries = [entry for line in lines if (entry := _parse(line)) and entry["step"] <= self.step]
+        self.history = entries
+        write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in entries))
+
+    def _catch_interrupt(self):
+        """While training, the first Ctrl-C asks to stop after this step; a second one stops at once."""
+        return _InterruptGuard(self)
+
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}, {postfix}"
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """A line of the history; None where the writing of it was cut off."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None
+
+
+class _nothing:
+    def __enter__(self): ...
+    def __exit__(self, *_): ...
+
+
+class _InterruptGuard:
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+
+    def __enter__(self) -> None:
+        try:
+            self.previous = signal.signal(signal.SIGINT, self._ask_to_stop)
+        except ValueError:  # not in the main thread: there is no Ctrl-C to catch
+            self.previous = None
+
+    def _ask_to_stop(self, *_: Any) -> None:
+        if self.trainer._interrupted:
+            raise KeyboardInterrupt
+        self.trainer._interrupted = True
+
+    def __exit__(self, *_: Any) -> None:
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
