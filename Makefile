@@ -12,6 +12,7 @@ BIN := .venv/bin
 endif
 RUN := $(BIN)/python -m
 READY := .venv/.ready
+PIP_INSTALL := $(RUN) pip --disable-pip-version-check install -c constraints.txt
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
 .DEFAULT_GOAL := help
@@ -22,10 +23,12 @@ help: ## Show this list
 
 setup: $(READY) ## Make .venv with everything the course needs (once; a few minutes)
 
+# The build tool comes first, so that a later edit of pyproject.toml installs without the network.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minigpt4v needs Python 3.11 or newer, but $(PYTHON) is Python %d.%d. Name a newer one: make setup PYTHON=python3.12" % sys.version_info[:2])'
 	@$(RUN) pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
-	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e ".[course,dev,hf]"
+	$(PIP_INSTALL) hatchling
+	$(PIP_INSTALL) --no-build-isolation -e ".[course,dev,hf]"
 	@touch $@
 
 demo: $(READY) ## See the trained model answer, then watch a small one learn (2 minutes)

@@ -70,6 +70,13 @@ def noun_lines(records: list[dict[str, Any]]) -> str:
     return "".join(lines)
 
 
+def names_of(records: list[dict[str, Any]]) -> str:
+    """Every character of every name and keyword, for the font."""
+    names = [record[language] for record in records for language in ("en", "zh", *OTHER_LANGUAGES)]
+    keywords = [word for record in records for word in record["zh_keywords"]]
+    return "".join([*names, *keywords])
+
+
 def _listed_emoji(folder: Path) -> list[dict[str, Any]]:
     """The emoji of `emoji-test.txt` that have a tile: id, character, group, subgroup and Unicode's name."""
     records = []

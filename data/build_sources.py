@@ -23,6 +23,7 @@ class Source:
 
     @property
     def label(self) -> str:
+        """The name and version, for people."""
         return f"{self.name} {self.version}"
 
     @property
@@ -32,9 +33,7 @@ class Source:
         return f"{self.name.removeprefix('@').replace('/', '-')}-{version}"
 
 
-NOTO = Source(
-    "npm", "@iconify-json/noto", "1.2.9", "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"
-)
+NOTO = Source("npm", "@iconify-json/noto", "1.2.9", "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad")
 BLOB = Source(
     "npm", "@iconify-json/noto-v1", "1.2.5", "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37"
 )
@@ -57,7 +56,9 @@ CLDR_DERIVED = Source(
     "npm", "cldr-annotations-derived-full", "48.2.0", "4be946ff5815f806ec78b50363d577a769f2fbfb90c6380a44e161a92436996e"
 )
 POEMS = Source("npm", "chinese-poetry", "2.0.1", "25b549e46919c3a0569db6b68ddc96956b04a484ea4518ad2bbd4f137e307e86")
-EMOJI_LIST = Source("apt", "unicode-data", "15.0.0-1", "5efef23bbb1c6a133ecbdd63a2cfa07159ccacf5466a49e2426101c5ecd691fc")
+EMOJI_LIST = Source(
+    "apt", "unicode-data", "15.0.0-1", "5efef23bbb1c6a133ecbdd63a2cfa07159ccacf5466a49e2426101c5ecd691fc"
+)
 FONT = Source(
     "apt",
     "fonts-noto-cjk",

@@ -37,7 +37,9 @@ def save_checkpoint(
     partial = final.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, partial / "weights.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in module.state_dict().items()}, partial / "weights.safetensors"
+    )
     save_file(_flatten(optimizers), partial / "optimizers.safetensors")
     (partial / "state.json").write_text(json.dumps({"step": step} | state, indent=2) + "\n", encoding="utf-8")
     older = [path for path in checkpoints_in(folder) if path != final]
@@ -48,9 +50,7 @@ def save_checkpoint(
     return final
 
 
-def load_checkpoint(
-    path: Path, module: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
-) -> dict[str, Any]:
+def load_checkpoint(path: Path, module: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
     """Put a checkpoint's weights and moments in place; returns its state. Raises ValueError where it does not fit."""
     try:
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))

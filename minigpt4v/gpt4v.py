@@ -8,14 +8,14 @@ mask: words see what came before them, as in any GPT, while the tokens of one pi
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from einops import rearrange
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import nn
 
 from minigpt4v.attention import KeyValueCache, causal_mask
@@ -23,6 +23,9 @@ from minigpt4v.gpt import GPT, GPTConfig
 from minigpt4v.paths import data_folder, write_atomically
 from minigpt4v.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
 from minigpt4v.vision import VisionConfig, make_encoder
+
+if TYPE_CHECKING:
+    from minigpt4v.chat import Answer, Chat
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class GPT4VConfig:
             )
 
     def to_json(self) -> str:
+        """The text of config.json."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
@@ -106,16 +110,20 @@ class GPT4V(nn.Module):
 
     @property
     def tokens_per_image(self) -> int:
+        """How many tokens a picture becomes."""
         return self.config.vision.tokens
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return next(self.parameters()).device
 
     def new_cache(self, batch: int, length: int | None = None) -> KeyValueCache:
+        """An empty cache for `batch` conversations of up to `length` tokens (None = the whole context)."""
         return self.gpt.new_cache(batch, length)
 
     def parameter_count(self) -> int:
+        """Number of learned numbers, those of the encoder included."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def embed(self, ids: torch.Tensor, images: torch.Tensor | None, positions: torch.Tensor | None) -> torch.Tensor:
@@ -169,3 +177,89 @@ class GPT4V(nn.Module):
             hidden, weights = self.hidden(ids, images, **options)
             return self.gpt.head(hidden), weights
         return self.gpt.head(self.hidden(ids, images, **options))
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, tokenizer.json and model.safetensors into a folder, each whole or not at all."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "config.json", self.config.to_json())
+        self.tokenizer.save(folder / "tokenizer.json")
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        write_atomically(folder / "model.safetensors", save(weights))
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, device: str | torch.device = "cpu") -> GPT4V:
+        """A shipped model ("laptop") or one from a folder of your own, ready to be asked.
+
+        Raises ValueError where there is no such model, or its config, tokenizer and weights do not fit each other; the
+        message names the tensors. Nothing is ever unpickled.
+        """
+        folder = find_checkpoint(name_or_folder)
+        config = GPT4VConfig.from_json(_read(folder / "config.json"))
+        model = cls(config, load_tokenizer(folder / "tokenizer.json"))
+        try:
+            weights = load((folder / "model.safetensors").read_bytes())
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{folder / 'model.safetensors'} cannot be read as safetensors: {error}") from error
+        _check_weights(model, weights, folder)
+        model.load_state_dict(weights)
+        return model.to(device).eval()
+
+    # -- talking ------------------------------------------------------------------------------------------------
+
+    def ask(self, picture: Any, question: str, **options: Any) -> Answer:
+        """Answer a question about a picture (see `Chat.ask` for the options); `str(answer)` is the text."""
+        return self.chat(picture).ask(question, **options)
+
+    def caption(self, picture: Any, language: str = "en", **options: Any) -> Answer:
+        """Say what is in a picture, in English ("en") or Chinese ("zh")."""
+        return self.chat(picture).caption(language, **options)
+
+    def chat(self, picture: Any) -> Chat:
+        """A conversation about a picture that remembers what was said."""
+        from minigpt4v.chat import Chat
+
+        return Chat(self, picture)
+
+
+def shipped_checkpoints() -> list[str]:
+    """The names of the models that come with the library."""
+    folder = data_folder() / "checkpoints"
+    return sorted(path.parent.name for path in folder.glob("*/config.json"))
+
+
+def find_checkpoint(name_or_folder: str | Path) -> Path:
+    """The folder of a shipped model or of one's own. Raises ValueError where there is neither."""
+    folder = Path(name_or_folder)
+    if not (folder / "config.json").is_file() and str(name_or_folder) in shipped_checkpoints():
+        folder = data_folder() / "checkpoints" / folder
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"no model at {str(name_or_folder)!r}: give a folder with a config.json that training wrote, "
+            f"or a shipped model ({', '.join(shipped_checkpoints()) or 'there are none'})"
+        )
+    return folder
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _check_weights(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:
+    """Raise ValueError with the names of all tensors that are missing, left over, of another shape, or not finite."""
+    expected = model.state_dict()
+    faults = [f"{name} is missing" for name in expected if name not in weights]
+    faults += [f"{name} is left over" for name in weights if name not in expected]
+    for name in expected.keys() & weights.keys():
+        if expected[name].shape != weights[name].shape:
+            faults.append(f"{name} is {list(weights[name].shape)} instead of {list(expected[name].shape)}")
+        elif not weights[name].isfinite().all():
+            faults.append(f"{name} holds numbers that are not finite")
+    if faults:
+        shown = "; ".join(sorted(faults)[:8]) + (f"; and {len(faults) - 8} more" if len(faults) > 8 else "")
+        raise ValueError(f"the weights in {folder} do not fit its config.json: {shown}")

@@ -1,7 +1,7 @@
 """What training makes small: the cross-entropy of the tokens that the model should have written (chapter 12).
 
-An objective holds the model and turns a batch into (summed loss, right labels); `Trainer` divides by the number of
-labels in the whole batch, wherever its parts are.
+An objective holds the model and turns a batch into (summed loss, how many are right); `Trainer` divides both by the
+batch's "count" of answers, tokens or names.
 """
 
 from __future__ import annotations
@@ -16,20 +16,39 @@ from minigpt4v.gpt import GPT
 from minigpt4v.gpt4v import GPT4V
 
 
-def _score(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Summed cross-entropy and the number of labels with the largest logit. logits: [n, vocabulary], labels: [n]."""
-    return F.cross_entropy(logits.float(), labels, reduction="sum"), (logits.argmax(-1) == labels).sum()
-
-
 class AnswerObjective(nn.Module):
-    """Loss on what the assistant says, and on nothing else."""
+    """Loss on what the assistant says, and on nothing else; each answer counts the same, however long it is.
+
+    Were every token to count the same, long captions would drown the many questions whose answer is one word.
+    """
 
     def __init__(self, model: GPT4V):
         super().__init__()
         self.model = model
 
-    def answers(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits [labels, vocabulary] and labels [labels] of the answer tokens of a batch of conversations."""
+    def forward(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sum over answers of the mean loss of their tokens, and the number of answers that are right.
+
+        Raises ValueError where the batch has no answer.
+        """
+        logits, labels = self._answer_tokens(batch)
+        number = _answer_numbers(batch["labels"])
+        if not len(labels):
+            raise ValueError("no token of this batch has a label: every conversation needs an answer to learn from")
+        losses = F.cross_entropy(logits.float(), labels, reduction="none")
+        lengths = torch.bincount(number)
+        return (losses / lengths[number]).sum(), _all_right(logits, labels, number).sum()
+
+    def right_answers(self, batch: dict) -> torch.Tensor:
+        """For each answer of the batch, in reading order: whether all its tokens have the largest logit, bool [n].
+
+        That is what greedy decoding writes: it goes wrong at the first token that has not.
+        """
+        logits, labels = self._answer_tokens(batch)
+        return _all_right(logits, labels, _answer_numbers(batch["labels"]))
+
+    def _answer_tokens(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits [n, vocabulary] and labels [n] of the n answer tokens of a batch of conversations."""
         hidden = self.model.hidden(
             batch["ids"], batch["images"], segments=batch["segments"], positions=batch["positions"]
         )
@@ -38,25 +57,19 @@ class AnswerObjective(nn.Module):
         # the head is the widest matrix of a small model: apply it only where something is to be said
         return self.model.gpt.head(hidden[:, :-1][is_answer]), labels[is_answer]
 
-    def forward(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
-        logits, labels = self.answers(batch)
-        if not len(labels):
-            raise ValueError("no token of this batch has a label: every conversation needs an answer to learn from")
-        return _score(logits, labels)
 
-    def right_answers(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
-        """For each answer of the batch, in reading order: whether all its tokens have the largest logit.
+def _answer_numbers(labels: torch.Tensor) -> torch.Tensor:
+    """For each answer token of labels [b, t], in reading order: the number of its answer, 0, 1, ..., int64 [n]."""
+    is_answer = labels != IGNORED
+    starts = is_answer & ~F.pad(is_answer, (1, 0))[:, :-1]
+    return rearrange(starts, "b t -> (b t)").cumsum(0)[rearrange(is_answer, "b t -> (b t)")] - 1
 
-        That is what greedy decoding writes: it goes wrong at the first token that has not. Returns bool [answers] and
-        the row of each answer, int64 [answers].
-        """
-        logits, labels = self.answers(batch)
-        right = logits.argmax(-1) == labels
-        is_answer = batch["labels"] != IGNORED
-        starts = is_answer & ~F.pad(is_answer, (1, 0))[:, :-1]
-        number = rearrange(starts, "b t -> (b t)").cumsum(0)[rearrange(is_answer, "b t -> (b t)")] - 1
-        wrong = torch.zeros(int(starts.sum()), device=right.device).index_add(0, number, (~right).float())
-        return wrong == 0, starts.nonzero()[:, 0]
+
+def _all_right(logits: torch.Tensor, labels: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
+    """Whether every token of each answer has the largest logit, bool [answers]."""
+    wrong = (logits.argmax(-1) != labels).long()
+    answers = int(number[-1]) + 1 if len(number) else 0
+    return torch.zeros(answers, dtype=torch.long, device=wrong.device).index_add(0, number, wrong) == 0
 
 
 class NextTokenObjective(nn.Module):
@@ -67,5 +80,7 @@ class NextTokenObjective(nn.Module):
         self.model = model
 
     def forward(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = self.model(batch["inputs"])
-        return _score(rearrange(logits, "b t v -> (b t) v"), rearrange(batch["targets"], "b t -> (b t)"))
+        """Summed loss and the number of right tokens of a batch of `text.TextDataset`."""
+        logits = rearrange(self.model(batch["inputs"]), "b t v -> (b t) v")
+        targets = rearrange(batch["targets"], "b t -> (b t)")
+        return F.cross_entropy(logits.float(), targets, reduction="sum"), (logits.argmax(-1) == targets).sum()

@@ -6,18 +6,17 @@ answer questions about scenes, with its name embeddings aligned to the encoder's
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from minigpt4v.checkpoint import checkpoints_in
 from minigpt4v.datasets.conversation import ConversationEncoder
-from minigpt4v.datasets.phrasings import vocabulary_texts
+from minigpt4v.datasets.phrasings import FAMILIES, LANGUAGES, vocabulary_texts
+from minigpt4v.datasets.questions import conversations_about
 from minigpt4v.datasets.rendering import Renderer
 from minigpt4v.datasets.scenes import World, load_world, scenes_of
-from minigpt4v.datasets.streams import NamingStream, SceneStream, question_batch
+from minigpt4v.datasets.streams import NamingStream, SceneStream, scene_batch
 from minigpt4v.gpt import GPTConfig
 from minigpt4v.gpt4v import GPT4V, GPT4VConfig
 from minigpt4v.naming import NamingObjective, align_names
@@ -41,10 +40,13 @@ class Preset:
     naming_batch_size: int
     channels: tuple[int, ...] = (32, 64, 128)
     precision: str = "no"
+    families: tuple[str, ...] = FAMILIES
+    languages: tuple[str, ...] = LANGUAGES
 
 
+_FIRST_FAMILIES = ("what", "where", "is_there", "how_many", "colour", "category")
 PRESETS = {
-    "tiny": Preset("core16", 64, 2, 4, 16, 0.75, 0.25, 32),
+    "tiny": Preset("core16", 64, 2, 4, 16, 0.75, 0.25, 32, families=_FIRST_FAMILIES, languages=("en",)),
     "laptop": Preset("core64", 96, 3, 6, 32, 40, 0.15, 64),
     "gpu": Preset("all", 256, 6, 8, 256, 3, 0.3, 512, (64, 128, 256), "bf16"),
 }
@@ -92,7 +94,7 @@ class PresetRun:
         self.settings = settings or {}
         self.model = make_model(preset, self.world, seed).to(device)
 
-    def train(self, *, resume: bool = False, watch: Callable[[dict], None] | None = None) -> list[dict]:
+    def train(self, *, resume: bool = False) -> list[dict]:
         """Both stages, or the rest of the second from its newest checkpoint; returns the history of the second."""
         stage_two = self._seeing_trainer()
         if not (resume and stage_two.resume()):
@@ -116,11 +118,13 @@ class PresetRun:
     def _seeing_trainer(self) -> Trainer:
         encoder = ConversationEncoder(self.model.tokenizer, self.model.tokens_per_image)
         objective = AnswerObjective(self.model)
+        chosen = {"families": self.preset.families, "languages": self.preset.languages}
         scenes = scenes_of(self.world, "seen", seed=_VALIDATION_SEED, count=128)
-        held_out = question_batch(self.world, scenes, encoder, Renderer(self.world, self.device))
+        conversations = conversations_about(self.world, scenes, _VALIDATION_SEED, **chosen)
+        held_out = scene_batch(scenes, conversations, encoder, Renderer(self.world, self.device))
         return Trainer(
             objective,
-            SceneStream(self.world, encoder, self.preset.batch_size, self.seed, self.device),
+            SceneStream(self.world, encoder, self.preset.batch_size, self.seed, self.device, **chosen),
             self._timed(1 - self.preset.naming_share),
             folder=self.folder,
             evaluate=lambda: {"held_out_accuracy": held_out_accuracy(objective, held_out)},
@@ -132,5 +136,4 @@ class PresetRun:
 @torch.no_grad()
 def held_out_accuracy(objective: AnswerObjective, batch: dict) -> float:
     """The share of answers that greedy decoding would write exactly."""
-    right, _ = objective.right_answers(batch)
-    return round(right.float().mean().item(), 4)
+    return round(objective.right_answers(batch).float().mean().item(), 4)

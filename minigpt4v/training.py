@@ -1,9 +1,9 @@
 """The training loop (chapter 12): one readable loop on Accelerate for a CPU, a GPU, or several processes.
 
-What is trained is an *objective*: a module that takes a batch and returns the summed loss of its labels, how many of
-them the model gets right, and how many there are. What it is trained on is a *stream*: batch number `step` is a pure
-function of a seed and `step`, so that a run can stop and go on exactly where it was, and processes share the work
-without talking about it.
+What is trained is an *objective*: a module that takes a batch and returns its summed loss and how much of it the model
+gets right. What it is trained on is a *stream*: batch number `step` is a pure function of a seed and `step`, so that a
+run can stop and go on exactly where it was, and processes share the work without talking about it. The "count" of a
+batch says what its loss is the sum of: answers, tokens or names.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import math
 import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -137,22 +139,20 @@ class Trainer:
     # -- one step -----------------------------------------------------------------------------------------------
 
     def train_step(self) -> torch.Tensor:
-        """One update of the weights. Returns (summed loss, right labels, labels) of this process, float32 [3].
+        """One update of the weights. Returns (summed loss, right, count) of this process, float32 [3].
 
-        The loss is the mean over the labels of the whole batch, wherever its parts are: cutting a batch into parts
-        or sharing it among processes changes nothing but rounding.
+        The loss is the mean over the whole batch, wherever its parts are: cutting a batch into parts or sharing it
+        among processes changes nothing but rounding.
         """
         torch.manual_seed(self.settings.seed * 1_000_003 + self.step)  # dropout: the same when a run is resumed
         processes, mine = self.accelerator.num_processes, self.accelerator.process_index
         parts = self.settings.accumulate
-        batches = [
-            self.stream.batch(self.step, mine * parts + part, processes * parts) for part in range(parts)
-        ]
-        labels = torch.tensor(float(sum(batch["count"] for batch in batches)), device=self.accelerator.device)
-        scale = processes / self.accelerator.reduce(labels, "sum").clamp(min=1)
+        batches = [self.stream.batch(self.step, mine * parts + part, processes * parts) for part in range(parts)]
+        count = torch.tensor(float(sum(batch["count"] for batch in batches)), device=self.accelerator.device)
+        scale = processes / self.accelerator.reduce(count, "sum").clamp(min=1)
         totals = torch.zeros(3, device=self.accelerator.device)
         for number, batch in enumerate(batches, start=1):
-            with self.accelerator.no_sync(self.objective) if number < parts else _nothing():
+            with self.accelerator.no_sync(self.objective) if number < parts else nullcontext():
                 loss, right = self.objective(batch)
                 self.accelerator.backward(loss * scale)
             totals += torch.stack([loss.detach(), right.float(), torch.as_tensor(float(batch["count"])).to(loss)])
@@ -181,7 +181,7 @@ class Trainer:
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end; returns the history. Raises `Interrupted` after Ctrl-C, FloatingPointError on NaN."""
-        totals, pictures = torch.zeros(3, device=self.accelerator.device), 0
+        totals = torch.zeros(3, device=self.accelerator.device)
         self.objective.train()
         with tqdm(total=100, desc=self.title, unit="%", disable=None, bar_format=_BAR) as bar, self._catch_interrupt():
             while self.progress < 1:
@@ -209,8 +209,8 @@ class Trainer:
                 f"the loss became {loss} by step {self.step}: the learning rates ({self.settings.learning_rate}, "
                 f"{self.settings.matrix_learning_rate}) are probably too high; the last checkpoint is untouched"
             )
-        self._record({"loss": round(loss, 5), "token_accuracy": round(accuracy, 5)})
-        bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}, tokens right {accuracy:.1%}", refresh=False)
+        self._record({"loss": round(loss, 5), "training_accuracy": round(accuracy, 5)})
+        bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}, right {accuracy:.1%}", refresh=False)
         bar.update(100 * self.progress - bar.n)
 
     def _evaluate(self) -> None:
@@ -257,9 +257,22 @@ class Trainer:
         self.history = entries
         write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in entries))
 
-    def _catch_interrupt(self):
+    @contextmanager
+    def _catch_interrupt(self) -> Iterator[None]:
         """While training, the first Ctrl-C asks to stop after this step; a second one stops at once."""
-        return _InterruptGuard(self)
+        if threading.current_thread() is not threading.main_thread():  # Python gives signals to the main thread only
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, self._ask_to_stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def _ask_to_stop(self, *_: object) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
 
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}, {postfix}"
@@ -271,28 +284,3 @@ def _parse(line: str) -> dict[str, Any] | None:
         return json.loads(line)
     except json.JSONDecodeError:
         return None
-
-
-class _nothing:
-    def __enter__(self): ...
-    def __exit__(self, *_): ...
-
-
-class _InterruptGuard:
-    def __init__(self, trainer: Trainer):
-        self.trainer = trainer
-
-    def __enter__(self) -> None:
-        try:
-            self.previous = signal.signal(signal.SIGINT, self._ask_to_stop)
-        except ValueError:  # not in the main thread: there is no Ctrl-C to catch
-            self.previous = None
-
-    def _ask_to_stop(self, *_: Any) -> None:
-        if self.trainer._interrupted:
-            raise KeyboardInterrupt
-        self.trainer._interrupted = True
-
-    def __exit__(self, *_: Any) -> None:
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)

@@ -77,17 +77,20 @@ class ConvEncoder(nn.Module):
         super().__init__()
         self.config = config
         widths = (*config.channels, config.width)
-        layers: list[nn.Module] = [
-            nn.Conv2d(3, widths[0], kernel_size=4, stride=4),  # a quarter of the size
+        layers: list[nn.Module] = [  # a norm follows every convolution, so none needs a bias
+            nn.Conv2d(3, widths[0], kernel_size=4, stride=4, bias=False),  # a quarter of the size
             nn.BatchNorm2d(widths[0]),
             nn.GELU(),
-            nn.Conv2d(widths[0], widths[1], kernel_size=3, padding=1),  # look around
+            nn.Conv2d(widths[0], widths[1], kernel_size=3, padding=1, bias=False),  # look around
         ]
         for inputs, outputs in pairwise(widths[1:]):
             layers += [
                 nn.BatchNorm2d(inputs),
                 nn.GELU(),
-                nn.Conv2d(inputs, outputs, kernel_size=2, stride=2),  # half the size
+                nn.Conv2d(inputs, inputs, kernel_size=3, padding=1, bias=False),  # look around
+                nn.BatchNorm2d(inputs),
+                nn.GELU(),
+                nn.Conv2d(inputs, outputs, kernel_size=3, stride=2, padding=1, bias=False),  # half the size
             ]
         self.convolutions = nn.Sequential(*layers)
         self.positions = LearnedPositions2d(config.grid_size, config.grid_size, config.width)

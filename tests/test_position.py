@@ -158,11 +158,11 @@ def test_gradients_are_right():
 
 
 def test_wrong_shapes_are_named():
-    with pytest.raises(ValueError, match="even width .* got 5"):
+    with pytest.raises(ValueError, match=r"even width .* got 5"):
         sinusoidal_positions(3, 5)
     with pytest.raises(ValueError, match="multiple of 4, got 6"):
         sinusoidal_positions_2d(2, 2, 6)
-    with pytest.raises(ValueError, match="even width .* got 7"):
+    with pytest.raises(ValueError, match=r"even width .* got 7"):
         RotaryEmbedding(7)
     with pytest.raises(ValueError, match="heads of width 8, got 6"):
         RotaryEmbedding(8)(torch.zeros(1, 1, 2, 6), torch.arange(2))

@@ -24,7 +24,9 @@ SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
 
 # The one-letter classes keep this file from holding what it forbids.
 MACHINE_PATH = re.compile(r"(?<![\w.<>~*-])/(?:work|root|home|Users)/\w")
-REGISTRY = re.compile(r"-{2}(extra-)?index-url|-{2}find-links|PI[P]_|/[s]imple/|[p]ypi\.org|[p]ythonhosted|[n]pmjs")
+REGISTRY = re.compile(
+    r"-{2}(extra-)?index-url|-{2}find-links|PI[P]_(EXTRA|FIND|INDEX)_|/[s]imple/|[p]ypi\.org|[p]ythonhosted|[n]pmjs"
+)
 
 
 def read(name: str) -> str:
@@ -84,7 +86,8 @@ def test_conda_environment_installs_the_same_versions_as_make() -> None:
     assert environment["name"] == PROJECT["name"]
     assert [Requirement(line).name for line in from_conda] == ["python", "pip"]
     assert from_pip == {"pip": ["-c constraints.txt", f"-e .[{','.join(EXTRAS)}]"]}
-    assert f'pip install --disable-pip-version-check -c constraints.txt -e ".[{",".join(EXTRAS)}]"' in read("Makefile")
+    for document, option in (("README.md", "-c constraints.txt "), ("Makefile", "--no-build-isolation ")):
+        assert f'{option}-e ".[{",".join(EXTRAS)}]"' in read(document)
 
 
 def test_conda_environment_takes_the_supported_pythons() -> None:

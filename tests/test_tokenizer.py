@@ -46,15 +46,16 @@ def test_words_joined_give_the_text(text: str):
 
 def test_the_word_pattern_cuts_by_unicode_category():
     """All characters of one kind are one run, for every character there is, and two kinds never are."""
-    runs = {"letter": "", "digit": "", "sign": "", "space": ""}
+    kinds: dict[str, list[str]] = {"letter": [], "digit": [], "sign": [], "space": []}
     for character in map(chr, range(sys.maxunicode + 1)):
         category = unicodedata.category(character)
         if category != "Cs":
             letter = category[0] == "L" or category in ("No", "Nl")
             kind = "space" if character.isspace() else "letter" if letter else "digit" if category == "Nd" else "sign"
-            runs[kind] += character
-    assert [len(split_words(run)) for run in runs.values()] == [1, 1, 1, 1]
-    assert all(len(split_words(first[-1] + second[-1])) == 2 for first, second in permutations(runs.values(), 2))
+            kinds[kind].append(character)
+    runs = ["".join(characters) for characters in kinds.values()]
+    assert [len(split_words(run)) for run in runs] == [1, 1, 1, 1]
+    assert all(len(split_words(first[-1] + second[-1])) == 2 for first, second in permutations(runs, 2))
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,15 @@ import numpy as np
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "grey", "white")
 
-# Hue intervals in degrees. The gaps between them belong to no name: a pixel that people would argue about does not vote.
+# Hue intervals in degrees, and the least saturation. What lies between them belongs to no name: a pixel that people
+# would argue about (coral, crimson, tan, the green of a pear) does not vote.
 _HUES = {
-    "red": ((0, 12), (346, 360)),
-    "orange": ((20, 40),),
-    "yellow": ((45, 66),),
-    "green": ((80, 165),),
-    "blue": ((190, 250),),
-    "purple": ((262, 300),),
+    "red": (((0, 9), (346, 360)), 0.65),
+    "orange": (((20, 40),), 0.7),
+    "yellow": (((45, 60),), 0.4),
+    "green": (((80, 165),), 0.4),
+    "blue": (((190, 250),), 0.4),
+    "purple": (((262, 300),), 0.4),
 }
 
 
@@ -29,7 +30,9 @@ def hsv(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     safe = np.where(chroma == 0, 1, chroma)
     hue = np.where(
-        value == red, (green - blue) / safe % 6, np.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4)
+        value == red,
+        (green - blue) / safe % 6,
+        np.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
     )
     saturation = chroma / np.where(value == 0, 1, value)
     return hue * 60, saturation, value
@@ -39,14 +42,14 @@ def name_pixels(rgb: np.ndarray) -> np.ndarray:
     """The index into `COLOURS` of each colour [..., 3] in 0..1, or -1 where no name is clear. Shape [...]."""
     hue, saturation, value = hsv(np.asarray(rgb, dtype=np.float64))
     names = np.full(hue.shape, -1)
-    vivid = (saturation > 0.4) & (value > 0.4)
-    for colour, intervals in _HUES.items():
+    bright = value > 0.4
+    for colour, (intervals, least) in _HUES.items():
         for low, high in intervals:
-            names[vivid & (hue >= low) & (hue <= high)] = COLOURS.index(colour)
+            names[bright & (saturation > least) & (hue >= low) & (hue <= high)] = COLOURS.index(colour)
     names[(saturation > 0.4) & (value > 0.2) & (value < 0.68) & (hue >= 8) & (hue <= 42)] = COLOURS.index("brown")
-    pale_red = (saturation > 0.2) & (saturation < 0.65) & (value > 0.8) & ((hue >= 310) | (hue <= 8))
-    names[pale_red] = COLOURS.index("pink")
-    names[vivid & (hue >= 310) & (hue < 346)] = COLOURS.index("pink")
+    pale_red = (saturation > 0.2) & (saturation < 0.55) & (value > 0.8) & ((hue >= 310) | (hue <= 8))
+    strong_pink = bright & (saturation > 0.4) & (hue >= 310) & (hue < np.where(saturation > 0.8, 335, 346))
+    names[pale_red | strong_pink] = COLOURS.index("pink")
     names[(value < 0.25)] = COLOURS.index("black")
     plain = saturation < 0.15
     names[plain & (value >= 0.4) & (value < 0.8)] = COLOURS.index("grey")

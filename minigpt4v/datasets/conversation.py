@@ -34,7 +34,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A packed row, one entry a token: ids, labels (`IGNORED` outside answers), positions, segments (0 = the picture)."""
+    """A packed row, one entry a token; labels are `IGNORED` outside answers, segment 0 is the picture."""
 
     ids: list[int]
     labels: list[int]

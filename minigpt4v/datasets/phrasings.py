@@ -16,7 +16,13 @@ from minigpt4v.datasets.scenes import PLACES
 
 LANGUAGES = ("en", "zh")
 
-PLACE_ZH = {"top left": "左上角", "top right": "右上角", "bottom left": "左下角", "bottom right": "右下角", "middle": "中间"}
+PLACE_ZH = {
+    "top left": "左上角",
+    "top right": "右上角",
+    "bottom left": "左下角",
+    "bottom right": "右下角",
+    "middle": "中间",
+}
 COLOUR_ZH = {
     "red": "红色",
     "orange": "橙色",
@@ -119,7 +125,12 @@ QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "What kind of thing do you see {at}?",
             "Which group does the thing {at} belong to?",
         ),
-        "zh": ("{place}是哪一类东西？", "{place}的东西是哪一类？", "{place}的东西属于哪一类？", "{place}有哪一类东西？"),
+        "zh": (
+            "{place}是哪一类东西？",
+            "{place}的东西是哪一类？",
+            "{place}的东西属于哪一类？",
+            "{place}有哪一类东西？",
+        ),
     },
     "colour": {
         "en": (
@@ -199,10 +210,20 @@ FOLLOW_UPS: dict[str, dict[str, tuple[str, ...]]] = {
             "And what do you see {direction} it?",
             "And which thing is {direction} it?",
         ),
-        "zh": ("它的{direction}是什么？", "那它的{direction}是什么？", "它的{direction}有什么？", "那它的{direction}有什么？"),
+        "zh": (
+            "它的{direction}是什么？",
+            "那它的{direction}是什么？",
+            "它的{direction}有什么？",
+            "那它的{direction}有什么？",
+        ),
     },
     "category": {
-        "en": ("And what kind of thing is it?", "What kind of thing is it?", "And what sort of thing is it?", "What sort of thing is it?"),
+        "en": (
+            "And what kind of thing is it?",
+            "What kind of thing is it?",
+            "And what sort of thing is it?",
+            "What sort of thing is it?",
+        ),
         "zh": ("它是哪一类东西？", "那它是哪一类东西？", "它属于哪一类？", "那它属于哪一类？"),
     },
 }
@@ -227,9 +248,41 @@ _SLOT = re.compile(r"\{\w+\}")
 
 # Chinese is written without spaces; these words (and the names) are what the tokenizer learns as wholes.
 _WORDS_ZH = (
-    "什么 东西 哪里 哪儿 地方 看到 图里 有没有 没有 一共 属于 哪一类 同一类 颜色 哪种 背景 请问 请说出 描述 请给 这张图 画了 这是 "
-    "这个 一句 说明 判断 对错 还是 这句话 都 不是 哪个 左边 右边 上面 下面 最大 最小"
-).split()
+    *(
+        "什么",
+        "东西",
+        "哪里",
+        "哪儿",
+        "地方",
+        "哪个",
+        "哪种",
+        "哪一类",
+        "同一类",
+        "属于",
+        "颜色",
+        "背景",
+        "最大",
+        "最小",
+    ),
+    *(
+        "看到",
+        "图里",
+        "有没有",
+        "没有",
+        "一共",
+        "请问",
+        "请说出",
+        "请给",
+        "描述",
+        "这张图",
+        "画了",
+        "这是",
+        "这个",
+        "一句",
+        "说明",
+    ),
+    *("判断", "对错", "还是", "这句话", "都", "不是", "左边", "右边", "上面", "下面"),
+)
 
 
 def vocabulary_texts(nouns: Sequence[Noun]) -> list[str]:
@@ -250,5 +303,7 @@ def vocabulary_texts(nouns: Sequence[Noun]) -> list[str]:
     split_zh = re.compile("|".join(sorted(words_zh, key=len, reverse=True)) + "|.")
     for phrases in (*QUESTIONS.values(), *FOLLOW_UPS.values()):
         texts += [part for template in phrases["en"] for part in _SLOT.split(template)]
-        texts += [word for template in phrases["zh"] for part in _SLOT.split(template) for word in split_zh.findall(part)]
+        texts += [
+            word for template in phrases["zh"] for part in _SLOT.split(template) for word in split_zh.findall(part)
+        ]
     return texts + words_zh + [f" {noun.en}" for noun in nouns] + [noun.zh for noun in nouns]

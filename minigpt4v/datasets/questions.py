@@ -61,6 +61,7 @@ class _Asker:
     def __post_init__(self) -> None:
         self.things = self.scene.objects
         self.named = [thing for thing in self.things if thing.noun < self.world.trained]
+        self.several_kinds = len(self.world.categories) > 1  # else "what kind of thing?" tells nothing
         self.close_up = any(thing.place == "middle" for thing in self.things)
 
     # -- words --------------------------------------------------------------------------------------------------
@@ -72,10 +73,12 @@ class _Asker:
         return f"the {self.name(noun)}" if self.language == "en" else self.name(noun)
 
     def one(self, noun: int) -> str:
-        return phrasings.a(self.world.nouns[noun]) if self.language == "en" else phrasings.one_zh(self.world.nouns[noun])
+        return (
+            phrasings.a(self.world.nouns[noun]) if self.language == "en" else phrasings.one_zh(self.world.nouns[noun])
+        )
 
     def place(self, place: str) -> str:
-        """ "at the top left" / 左上角."""
+        """Where: "at the top left", 左上角."""
         return phrasings.at(place) if self.language == "en" else phrasings.PLACE_ZH[place]
 
     def direction(self, direction: str) -> str:
@@ -87,7 +90,9 @@ class _Asker:
     def yes(self, truth: bool) -> str:
         return ("Yes." if truth else "No.") if self.language == "en" else ("是。" if truth else "不是。")
 
-    def turn(self, family: str, answer: str, phrases: dict | None = None, kind: str | None = None, **slots: str) -> Turn:
+    def turn(
+        self, family: str, answer: str, phrases: dict | None = None, kind: str | None = None, **slots: str
+    ) -> Turn:
         template = self.rng.choice((phrases or QUESTIONS)[kind or family][self.language])
         return Turn(template.format(**slots), answer, family, self.language)
 
@@ -128,7 +133,9 @@ class _Asker:
         return sentence(("在" if self.language == "zh" else "") + self.place(thing.place), self.language)
 
     def absent(self) -> int:
+        """A noun that nobody could say the picture shows."""
         present = {thing.noun for thing in self.things}
+        present = present.union(*(self.world.confusable(noun) for noun in present))
         return self.rng.choice([noun for noun in range(self.world.trained) if noun not in present])
 
     def is_there(self) -> Turn | None:
@@ -147,9 +154,11 @@ class _Asker:
             return sentence(phrasings.NUMBER_EN[count], "en")
         return sentence(phrasings.NUMBER_ZH[count] + measure, "zh") if count else "没有。"
 
-    def how_many_category(self) -> Turn:
+    def how_many_category(self) -> Turn | None:
+        if not self.several_kinds:
+            return None
         kinds = [self.world.nouns[thing.noun].category for thing in self.things]
-        count, category = self.balanced([(kinds.count(category), category) for category in phrasings.CATEGORY_EN])
+        count, category = self.balanced([(kinds.count(category), category) for category in self.world.categories])
         word, measure = phrasings.CATEGORY_ZH[category]
         slots = {"many": phrasings.CATEGORY_EN[category][1], "category": word, "measure": measure}
         return self.turn("how_many_category", self.number(count, measure), **slots)
@@ -159,7 +168,9 @@ class _Asker:
         words = phrasings.CATEGORY_EN if self.language == "en" else phrasings.CATEGORY_ZH
         return sentence(words[category][0], self.language)
 
-    def category(self) -> Turn:
+    def category(self) -> Turn | None:
+        if not self.several_kinds:
+            return None
         _, thing = self.balanced([(self.world.nouns[thing.noun].category, thing) for thing in self.things])
         return self.turn("category", self.category_answer(thing), **self.place_slots(thing.place))
 
@@ -213,6 +224,8 @@ class _Asker:
         return self.turn("size", sentence(self.the(thing.noun), self.language), size=word)
 
     def same_category(self) -> Turn | None:
+        if not self.several_kinds:
+            return None
         kind = lambda thing: self.world.nouns[thing.noun].category  # noqa: E731
         chosen = self.balanced([(kind(a) == kind(b), (a, b)) for a, b in combinations(self.things, 2)])
         if chosen is None:
@@ -281,13 +294,16 @@ class _Asker:
         first = opening(thing)
         follow_ups = self.follow_ups(thing, first.family == "size")
         chosen = self.rng.sample(follow_ups, min(len(follow_ups), self.rng.randint(1, 2)))
-        return (first, *(make() for make in chosen))
+        chosen.sort(key=lambda option: option[0])  # once another thing is named, "it" could mean that one
+        return (first, *(make() for _, make in chosen))
 
-    def follow_ups(self, thing: SceneObject, place_unknown: bool) -> list[Callable[[], Turn]]:
-        def make(kind: str, answer: str, **slots: str) -> Callable[[], Turn]:
-            return lambda: self.turn("dialogue", answer, FOLLOW_UPS, kind, **slots)
+    def follow_ups(self, thing: SceneObject, place_unknown: bool) -> list[tuple[bool, Callable[[], Turn]]]:
+        """What can be asked about "it": whether the answer names another thing, and a function that asks."""
 
-        found = [make("category", self.category_answer(thing))]
+        def make(kind: str, answer: str, **slots: str) -> tuple[bool, Callable[[], Turn]]:
+            return kind == "relation", lambda: self.turn("dialogue", answer, FOLLOW_UPS, kind, **slots)
+
+        found = [make("category", self.category_answer(thing))] if self.several_kinds else []
         if thing.colour:
             found.append(make("colour", self.colour_answer(thing.colour)))
         if place_unknown:
@@ -313,7 +329,20 @@ def ask(world: World, scene: Scene, family: str, language: str, rng: random.Rand
     return (made,) if isinstance(made, Turn) else made
 
 
-def ask_all(world: World, scene: Scene, rng: random.Random, families: Sequence[str] = FAMILIES) -> list[Conversation]:
+def ask_all(
+    world: World,
+    scene: Scene,
+    rng: random.Random,
+    families: Sequence[str] = FAMILIES,
+    languages: Sequence[str] = LANGUAGES,
+) -> list[Conversation]:
     """One conversation of every family that the scene allows, each in a language chosen by chance."""
-    made = [ask(world, scene, family, rng.choice(LANGUAGES), rng) for family in families]
+    made = [ask(world, scene, family, rng.choice(languages), rng) for family in families]
     return [conversation for conversation in made if conversation]
+
+
+def conversations_about(
+    world: World, scenes: Sequence[Scene], seed: str, **chosen: Sequence[str]
+) -> list[list[Conversation]]:
+    """One conversation of every family about each scene; `chosen` families and languages as in `ask_all`."""
+    return [ask_all(world, scene, random.Random(f"{seed}/{i}"), **chosen) for i, scene in enumerate(scenes)]

@@ -52,7 +52,9 @@ class Renderer:
         canvas = repeat(grounds, "b c -> b y x c", y=2 * IMAGE_SIZE, x=2 * IMAGE_SIZE).contiguous()
         for slot in range(max((len(scene.objects) for scene in scenes), default=0)):
             for low, window in zip((0, *_WINDOWS), _WINDOWS, strict=False):
-                rows = [i for i, s in enumerate(scenes) if len(s.objects) > slot and low < s.objects[slot].size <= window]
+                rows = [
+                    i for i, s in enumerate(scenes) if len(s.objects) > slot and low < s.objects[slot].size <= window
+                ]
                 if rows:
                     things = [scenes[i].objects[slot] for i in rows]
                     self._draw(canvas, rows, things, window, None if noise is None else noise[rows, 1 + slot])
@@ -91,7 +93,7 @@ def draw_noise(count: int, seed: int, things: int = 4) -> torch.Tensor:
 
 
 def _sampling_grid(size: torch.Tensor, flipped: torch.Tensor, window: int) -> torch.Tensor:
-    """Where in its tile (-1..1) each pixel of a window looks, [m, window, window, 2]; beyond the tile is transparent."""
+    """Where in its tile (-1..1) each pixel of a window looks, [m, window, window, 2]; beyond is transparent."""
     steps = torch.arange(window, device=size.device) + 0.5
     along = 2 * steps / size[:, None] - 1  # [m, window]
     sign = 1 - 2 * flipped[:, None].float()

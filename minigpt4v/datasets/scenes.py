@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 
 from minigpt4v.datasets.colours import dominant_colour
-from minigpt4v.datasets.emoji import HELD_OUT_STYLE, STYLES, Noun, held_out_nouns, load_atlas, load_nouns
+from minigpt4v.datasets.emoji import HELD_OUT_STYLE, STYLES, WORLDS, Noun, held_out_nouns, load_atlas, load_nouns
+from minigpt4v.datasets.names import may_be_called
 
 IMAGE_SIZE = 64
 PLACES = ("top left", "top right", "bottom left", "bottom right", "middle")
@@ -38,6 +40,8 @@ _SIZES = range(18, 31)  # of a thing in its quarter
 _CLOSE_UP_SIZES = range(28, 61)
 _CLOSE_UP_SHARE = 0.5  # of the scenes with one thing
 _PAIRS_HELD_OUT = 10  # one pair of names in ten
+_STANDS_OUT = 48  # a pixel differs from the ground by more than this of 255 in red, green or blue ...
+_STANDS_OUT_SHARE = 0.2  # ... and at least so many of a drawing's pixels do
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class SceneObject:
 
     @property
     def centre(self) -> tuple[float, float]:
+        """The middle of the box, (x, y) in pixels."""
         return self.x + self.size / 2, self.y + self.size / 2
 
     @property
@@ -81,38 +86,70 @@ class Scene:
 class World:
     """The nouns that scenes are made of, the drawings in every style, and what training never shows.
 
-    name: "core16" (16 nouns, for seconds of training), "core64" (64), or "all" (every usable noun).
-    `nouns` lists the training nouns first; from index `trained` on come the held-out concepts. held_out_style: the
-    style of the split "style". Settings are chosen by leaving out one of `STYLES` here, never by looking at Twemoji.
+    `nouns` lists the training nouns first; from index `trained` on come the held-out concepts. Training scenes are
+    drawn in `styles`, those of the split "style" in `held_out_style`. `draw` gives a style's tiles, uint8 RGBA
+    [len(nouns), 32, 32, 4], when they are first needed.
     """
 
-    def __init__(self, name: str = "core64", held_out_style: str = HELD_OUT_STYLE):
-        if name not in ("core16", "core64", "all"):
-            raise ValueError(f"unknown world {name!r}: choose 'core16', 'core64' or 'all'")
-        if held_out_style not in (*STYLES, HELD_OUT_STYLE):
-            raise ValueError(f"unknown style {held_out_style!r}: choose one of {', '.join((*STYLES, HELD_OUT_STYLE))}")
+    def __init__(
+        self,
+        name: str,
+        nouns: Sequence[Noun],
+        held_out: Sequence[Noun],
+        styles: Sequence[str],
+        held_out_style: str,
+        draw: Callable[[str], np.ndarray],
+    ):
         self.name = name
-        self.held_out_style = held_out_style
-        self.styles = tuple(style for style in STYLES if style != held_out_style)
-        nouns = load_nouns("all" if name == "all" else "core64")
-        if name == "core16":
-            nouns = _spread_over_categories(nouns, 16)
+        self.nouns: tuple[Noun, ...] = (*nouns, *held_out)
         self.trained = len(nouns)
-        self.nouns: tuple[Noun, ...] = (*nouns, *held_out_nouns("all" if name == "all" else "core64"))
+        self.styles = tuple(styles)
+        self.held_out_style = held_out_style
+        self.categories = tuple(dict.fromkeys(noun.category for noun in self.nouns))
+        self._draw = draw
 
     @cached_property
     def tiles(self) -> dict[str, np.ndarray]:
         """style -> uint8 RGBA tiles [len(nouns), 32, 32, 4]."""
-        indices = [noun.tile for noun in self.nouns]
-        return {style: load_atlas(style)[indices] for style in (*self.styles, self.held_out_style)}
+        return {style: self._draw(style) for style in (*self.styles, self.held_out_style)}
 
     @cached_property
     def _colours(self) -> dict[tuple[str, int], str | None]:
-        return {(style, i): dominant_colour(tile) for style, tiles in self.tiles.items() for i, tile in enumerate(tiles)}
+        return {
+            (style, i): dominant_colour(tile) for style, tiles in self.tiles.items() for i, tile in enumerate(tiles)
+        }
 
     def colour(self, style: str, noun: int) -> str | None:
         """The one colour word that fits this drawing, or None."""
         return self._colours[style, noun]
+
+    @cached_property
+    def _grounds(self) -> dict[tuple[str, int], frozenset[str]]:
+        return {
+            (style, i): frozenset(ground for ground in GROUNDS if _stands_out(tile, ground)) - {self.colour(style, i)}
+            for style, tiles in self.tiles.items()
+            for i, tile in enumerate(tiles)
+        }
+
+    def grounds(self, style: str, noun: int) -> frozenset[str]:
+        """The grounds on which this drawing can be seen: a yellow moon on a yellow one would be no fair question."""
+        return self._grounds[style, noun]
+
+    @cached_property
+    def _confusable(self) -> tuple[frozenset[int], ...]:
+        partners: list[set[int]] = [set() for _ in self.nouns]
+        for a, b in permutations(range(len(self.nouns)), 2):
+            if may_be_called(self.nouns[a], self.nouns[b]):
+                partners[a].add(b)
+                partners[b].add(a)
+        return tuple(map(frozenset, partners))
+
+    def confusable(self, noun: int) -> frozenset[int]:
+        """The nouns of which one might be said of the other's drawing, as "bird" of an owl's.
+
+        They never share a scene, and no question about the one is asked of a scene with the other.
+        """
+        return self._confusable[noun]
 
     @cached_property
     def _held_out_partners(self) -> tuple[frozenset[int], ...]:
@@ -129,13 +166,37 @@ class World:
         return b in self._held_out_partners[a]
 
     def has_held_out_pair(self, scene: Scene) -> bool:
+        """Whether the scene shows two nouns that no training scene shows together."""
         return any(self.is_held_out_pair(a.noun, b.noun) for a, b in combinations(scene.objects, 2))
 
 
 @lru_cache
 def load_world(name: str = "core64", held_out_style: str = HELD_OUT_STYLE) -> World:
-    """The world of that name, read once."""
-    return World(name, held_out_style)
+    """A world of emoji: "core16" (16 nouns, for seconds of training), "core64" (64), or "all" (every usable noun).
+
+    Settings are chosen by leaving out one of `STYLES` here, never by looking at Twemoji.
+
+    Raises:
+        ValueError: the name or the style is unknown.
+    """
+    if name not in ("core16", *WORLDS):
+        raise ValueError(f"unknown world {name!r}: choose one of core16, {', '.join(WORLDS)}")
+    if held_out_style not in (*STYLES, HELD_OUT_STYLE):
+        raise ValueError(f"unknown style {held_out_style!r}: choose one of {', '.join((*STYLES, HELD_OUT_STYLE))}")
+    source = "all" if name == "all" else "core64"
+    nouns, held_out = load_nouns(source), held_out_nouns(source)
+    if name == "core16":
+        nouns = _spread_over_categories(nouns, 16)
+    tiles = [noun.tile for noun in (*nouns, *held_out)]
+    styles = [style for style in STYLES if style != held_out_style]
+    return World(name, nouns, held_out, styles, held_out_style, draw=lambda style: load_atlas(style)[tiles])
+
+
+def _stands_out(tile: np.ndarray, ground: str) -> bool:
+    """Whether enough of a drawing's opaque pixels differ from a ground. tile: uint8 RGBA [height, width, 4]."""
+    opaque = tile[tile[..., 3] > 127][:, :3].astype(int)
+    difference = abs(opaque - GROUNDS[ground]).max(axis=1)
+    return bool((difference > _STANDS_OUT).mean() >= _STANDS_OUT_SHARE)
 
 
 def _is_held_out(first_id: str, second_id: str) -> bool:
@@ -168,11 +229,19 @@ def random_scene(world: World, rng: random.Random, split: str = "train") -> Scen
     for noun, (x, y, size) in zip(nouns, boxes, strict=True):
         style = rng.choice(styles)
         things.append(SceneObject(noun, style, x, y, size, rng.random() < 0.5, world.colour(style, noun)))
-    taken = {thing.colour for thing in things}  # a yellow moon on a yellow ground would be no fair question
-    return Scene(rng.choice([ground for ground in GROUNDS if ground not in taken]), tuple(things))
+    visible = frozenset.intersection(*(world.grounds(thing.style, thing.noun) for thing in things))
+    return Scene(rng.choice([ground for ground in GROUNDS if ground in visible]), tuple(things))
 
 
 def _choose_nouns(world: World, count: int, rng: random.Random, split: str) -> list[int]:
+    """Nouns for one scene, none of which could be said of another's drawing."""
+    while True:
+        chosen = _draw_nouns(world, count, rng, split)
+        if not any(b in world.confusable(a) for a, b in combinations(chosen, 2)):
+            return chosen
+
+
+def _draw_nouns(world: World, count: int, rng: random.Random, split: str) -> list[int]:
     if split == "concepts":
         return rng.sample(range(world.trained, len(world.nouns)), count)
     if split == "pairs":
@@ -202,7 +271,7 @@ def _close_up_box(rng: random.Random) -> tuple[int, int, int]:
     return start + rng.randint(-slack, slack), start + rng.randint(-slack, slack), size
 
 
-def scenes_of(world: World, split: str, seed: int, count: int) -> list[Scene]:
+def scenes_of(world: World, split: str, seed: int | str, count: int) -> list[Scene]:
     """`count` scenes that depend only on world, split and seed; scene i is the same whatever the count.
 
     Every split draws from streams of its own, so no seed of one split repeats scenes of another.

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder
-from minigpt4v.datasets.phrasings import FAMILIES
-from minigpt4v.datasets.questions import ask_all
+from minigpt4v.datasets.phrasings import FAMILIES, LANGUAGES
+from minigpt4v.datasets.questions import Conversation, ask_all
 from minigpt4v.datasets.rendering import Renderer, draw_noise
 from minigpt4v.datasets.scenes import PLACES, Scene, World, random_scene
 
@@ -51,31 +51,39 @@ class SceneStream(_Scenes):
         seed: int,
         device: str | torch.device = "cpu",
         families: Sequence[str] = FAMILIES,
+        languages: Sequence[str] = LANGUAGES,
     ):
         super().__init__(world, batch_size, seed, device)
-        self.encoder, self.families = encoder, families
+        self.encoder, self.families, self.languages = encoder, families, languages
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, torch.Tensor | int]:
-        """ids, labels, positions, segments [b, t], images [b, 3, 64, 64], count = the number of labels."""
-        scenes, rows = [], []
+        """ids, labels, positions, segments [b, t], images [b, 3, 64, 64], count = the number of answers."""
+        scenes, conversations = [], []
         for number in share(self.batch_size, part, parts):
             rng = self.source(step, number)
             scenes.append(random_scene(self.world, rng))
-            rows.append(self.encoder.pack(ask_all(self.world, scenes[-1], rng, self.families)))
-        batch = self.encoder.batch(rows)
-        count = int((batch["labels"] != IGNORED).sum())
-        batch = {name: tensor.to(self.renderer.device, non_blocking=True) for name, tensor in batch.items()}
-        return batch | {"images": self.pictures(scenes, step, part, parts), "count": count}
+            conversations.append(ask_all(self.world, scenes[-1], rng, self.families, self.languages))
+        batch = pack_batch(conversations, self.encoder, self.renderer.device)
+        return batch | {"images": self.pictures(scenes, step, part, parts)}
 
 
-def question_batch(
-    world: World, scenes: Sequence[Scene], encoder: ConversationEncoder, renderer: Renderer, seed: int = 0
+def pack_batch(
+    conversations: Sequence[Sequence[Conversation]], encoder: ConversationEncoder, device: torch.device
 ) -> dict[str, torch.Tensor | int]:
-    """Given scenes, not augmented, with one conversation of every family each: a batch as of `SceneStream`."""
-    rows = [encoder.pack(ask_all(world, scene, random.Random(f"{seed}/{i}"))) for i, scene in enumerate(scenes)]
-    batch = encoder.batch(rows)
-    count = int((batch["labels"] != IGNORED).sum())
-    return {name: tensor.to(renderer.device) for name, tensor in batch.items()} | {"images": renderer(scenes), "count": count}
+    """The conversations about each picture: ids, labels, positions, segments [b, t]; count = the number of answers."""
+    batch = encoder.batch([encoder.pack(about) for about in conversations])
+    count = sum(len(turns) for about in conversations for turns in about)
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()} | {"count": count}
+
+
+def scene_batch(
+    scenes: Sequence[Scene],
+    conversations: Sequence[Sequence[Conversation]],
+    encoder: ConversationEncoder,
+    renderer: Renderer,
+) -> dict[str, torch.Tensor | int]:
+    """Given scenes, not augmented, and the conversations about each: a batch as of `SceneStream`."""
+    return pack_batch(conversations, encoder, renderer.device) | {"images": renderer(scenes)}
 
 
 class NamingStream(_Scenes):

@@ -8,24 +8,21 @@ photograph on a table, on paper its ground prints as white.
 
 from __future__ import annotations
 
-import re
-import unicodedata
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from math import ceil
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from einops import rearrange, repeat
-from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from minigpt4v.paths import data_folder
+from minigpt4v.plot.fonts import font_families
 
 # Okabe & Ito (2008), "Color Universal Design": told apart with any common colour blindness. Their yellow is left out:
 # on a light ground it has a contrast of 1.3. The order puts neighbours far apart in lightness too, for grey prints.
@@ -33,7 +30,9 @@ BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", 
 PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE)
 CARD, PANEL, RULE, QUIET, INK = "#fbfaf7", "#f2f0ea", "#d5d2c9", "#5c5a55", "#1d1d1f"
 GOOD, BAD = "#00694c", "#a84300"  # green and vermillion, darkened until small text reads (contrast 6 on the card)
-SHARES = LinearSegmentedColormap.from_list("shares", [CARD, "#9cc9e3", BLUE, "#063a5c"])  # light to dark, one hue
+# Light to dark in one hue, steep at the start: one mistake in a hundred is to be seen.
+_SHADES = [(0, CARD), (0.05, "#d6e8f3"), (0.3, "#8fc1e0"), (0.7, BLUE), (1, "#063a5c")]
+SHARES = LinearSegmentedColormap.from_list("shares", _SHADES)
 
 STYLE: dict[str, Any] = {
     "figure.facecolor": CARD,
@@ -68,15 +67,6 @@ STYLE: dict[str, Any] = {
     "font.size": 10,
 }
 
-LATIN_FONT = "DejaVu Sans"  # comes with matplotlib
-BUNDLED_FONT = "NotoSansSC-subset"
-SYSTEM_FONTS = (
-    *("Noto Sans SC", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "Source Han Sans CN"),
-    *("PingFang SC", "Hiragino Sans GB", "Heiti SC", "Microsoft YaHei", "SimHei"),
-    *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Arial Unicode MS"),
-)
-CLOSING = "。，、？！：；）》」』”’…,.?!:;)"  # may not begin a line
-
 
 class CourseFigure(Figure):
     """A figure with a description in words.
@@ -104,91 +94,6 @@ def finish(figure: CourseFigure, alt: str) -> CourseFigure:
     return figure
 
 
-@cache
-def chinese_font() -> str | None:
-    """The name of a font family with Chinese characters: the bundled one, else one of the system's, else None.
-
-    Warns:
-        UserWarning: there is none; Chinese characters will be drawn as "�".
-    """
-    for path in sorted((data_folder() / "fonts").glob(f"{BUNDLED_FONT}.[ot]tf")):
-        font_manager.fontManager.addfont(path)
-        return font_manager.get_font(path).family_name
-    installed = {entry.name for entry in font_manager.fontManager.ttflist}
-    for family in SYSTEM_FONTS:
-        if family in installed:
-            return family
-    warnings.warn(
-        f"no font for Chinese: data/fonts/{BUNDLED_FONT}.otf is missing and none of {', '.join(SYSTEM_FONTS)} is "
-        "installed; put the file back or install one, for example with `apt-get install fonts-noto-cjk`",
-        stacklevel=2,
-    )
-    return None
-
-
-def font_families() -> tuple[str, ...]:
-    """The fonts to look for a character in, in this order: Latin first, then Chinese."""
-    chinese = chinese_font()
-    return (LATIN_FONT, chinese) if chinese else (LATIN_FONT,)
-
-
-@cache
-def _characters_of(family: str) -> frozenset[int]:
-    return frozenset(font_manager.get_font(font_manager.findfont(family)).get_charmap())
-
-
-def missing_characters(text: str) -> str:
-    """The characters of the text that no font of ours can draw, each once."""
-    families = [_characters_of(family) for family in font_families()]
-    drawn = set().union(*families)
-    return "".join(dict.fromkeys(letter for letter in text if letter != "\n" and ord(letter) not in drawn))
-
-
-def drawable(text: str) -> str:
-    """The text with every character that no font has (emoji, control characters) replaced by "�", never by a box."""
-    return text.translate(dict.fromkeys(map(ord, missing_characters(text)), "�"))
-
-
-def visible(token: str) -> str:
-    """A token as it is drawn: a space at either end, line ends and tabs become signs, and nothing becomes "∅"."""
-    middle = token.strip(" ")
-    start = len(token) - len(token.lstrip(" "))
-    end = len(token) - start - len(middle)
-    signs = "␣" * start + middle.replace("\n", "⏎").replace("\t", "⇥") + "␣" * end
-    return drawable(signs) or "∅"
-
-
-def text_width(text: str) -> int:
-    """The width in columns: a Chinese character takes two."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
-def wrap(text: str, width: int) -> str:
-    """Break a text into lines of at most `width` columns: between words, or between Chinese characters.
-
-    Closing punctuation stays with what it closes, if need be one sign over the width; a longer word is cut.
-    """
-    lines = [""]
-    for unit in _units(drawable(text), width):
-        if unit == "\n":
-            lines.append("")
-        elif text_width(lines[-1] + unit.rstrip(CLOSING)) <= width:
-            lines[-1] += unit
-        else:
-            lines.append(unit.lstrip(" "))
-    return "\n".join(line.rstrip(" ") for line in lines)
-
-
-def _units(text: str, width: int) -> Iterator[str]:
-    """Pieces between which a line may end."""
-    closing = re.escape(CLOSING)
-    wide = "\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uffe6"
-    for piece in re.findall(rf"\n|[{wide}][{closing}]*| *[^\s{wide}]+[{closing}]*| ", text):
-        yield piece[:width]
-        for start in range(width, len(piece), width):
-            yield piece[start : start + width]
-
-
 def as_picture(image: ArrayLike) -> NDArray[np.float32]:
     """A picture as matplotlib draws it: float32 [h, w, 3] or [h, w, 4] in 0..1.
 
@@ -206,8 +111,40 @@ def as_picture(image: ArrayLike) -> NDArray[np.float32]:
         array = rearrange(array, "h w -> h w 1")
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
         raise ValueError(f"a picture of shape {list(np.shape(image))} cannot be drawn: give [h, w, 3] or [3, h, w]")
-    values = array.astype(np.float32) / (255 if array.dtype == np.uint8 else 1)
+    values = array.astype(np.float32) / np.float32(255 if array.dtype == np.uint8 else 1)
     low, high = float(values.min()), float(values.max())
     if not (low >= -1e-5 and high <= 1 + 1e-5):  # written so that NaN fails
         raise ValueError(f"a picture with values from {low:g} to {high:g} cannot be drawn: scale them to 0..1")
     return repeat(values, "h w 1 -> h w c", c=3) if values.shape[2] == 1 else values.clip(0, 1)
+
+
+def new_figure(width: float, height: float, layout: str = "constrained") -> CourseFigure:
+    """A figure of pyplot, width and height in inches."""
+    figure = plt.figure(figsize=(width, height), layout=layout, FigureClass=CourseFigure)
+    assert isinstance(figure, CourseFigure)
+    return figure
+
+
+def grid(count: int, columns: int, side: float, extra: float) -> tuple[CourseFigure, list[Axes]]:
+    """Axes for `count` pictures of `side` inches with `extra` inches of text each, row by row."""
+    if count < 1 or columns < 1:
+        raise ValueError(f"{count} pictures in {columns} columns: give at least one of each")
+    columns = min(columns, count)
+    rows = ceil(count / columns)
+    figure = new_figure(columns * (side + 0.2), rows * (side + 0.2 + extra))
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in places[count:]:
+        axes.remove()
+    return figure, list(places[:count])
+
+
+def draw_picture(axes: Axes, picture: NDArray[np.float32], caption: str = "") -> None:
+    """A picture as `as_picture` makes it, without ticks, with a thin frame and its caption below."""
+    axes.imshow(picture, interpolation="nearest")
+    axes.set(xticks=[], yticks=[], xlabel=caption)
+    axes.spines[:].set(visible=True, color=RULE)  # or a white picture would have no edge
+
+
+def badge(colour: str) -> dict[str, Any]:
+    """The ground that keeps a number on a picture readable."""
+    return {"boxstyle": "square,pad=0.15", "facecolor": colour, "edgecolor": "none", "alpha": 0.8}

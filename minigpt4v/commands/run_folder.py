@@ -1,0 +1,127 @@
+"""The folder of a training run, and run.json in it: what was trained, by which command, on which machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from minigpt4v import __version__
+from minigpt4v.commands.output import BadInput
+from minigpt4v.paths import PACKAGE_FOLDER, write_atomically
+
+_RECORD = "run.json"
+
+
+def check_new(folder: Path) -> None:
+    """Raise `BadInput` unless the folder is empty, or not there yet and can be made."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"--out {str(folder)!r} is a file: name a new folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        fix = "add --resume to go on with it" if (folder / _RECORD).is_file() else "name a new folder"
+        raise BadInput(f"--out {str(folder)!r} is not empty: {fix}, or name another with --out")
+    above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise BadInput(f"--out {str(folder)!r} cannot be made: {str(above)!r} may not be written to")
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """run.json of a run. Raises `BadInput` where the folder is no run."""
+    try:
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        if isinstance(record["options"], dict) and isinstance(record["minutes"], (int, float)):
+            return record
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise BadInput(f"{str(folder)!r} is no training run (it has no usable {_RECORD}): check --out, or leave out --resume")
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write run.json, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / _RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def world_of(folder: Path) -> str | None:
+    """The world of EmojiScenes that the model in a folder was trained on, if its run.json says so."""
+    try:
+        world = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["world"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return world if isinstance(world, str) else None
+
+
+def new_record(command: str, options: dict[str, Any], world: str | None) -> dict[str, Any]:
+    """What is known before training starts; "minutes" counts up as the run goes on."""
+    import torch
+
+    return {
+        "command": command,
+        "options": options,
+        "world": world,
+        "minutes": 0.0,
+        "steps": 0,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "code_revision": code_revision(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": machine(),
+    }
+
+
+def code_revision() -> str | None:
+    """The git revision of the code, with "-changed" where it has changes; None for an installed library."""
+    repository = PACKAGE_FOLDER.parent
+    if not (repository / ".git").exists():
+        return None
+    git = ["git", "-C", str(repository)]
+    try:
+        revision = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return revision + ("-changed" if changes.stdout.strip() else "")
+
+
+def machine() -> dict[str, Any]:
+    """The kind of machine: nothing that tells one machine from another of its kind."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "system": platform.system(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def digest(path: str) -> str:
+    """SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_main_process() -> bool:
+    """Whether this process writes: under torchrun, only the first does."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+

@@ -1,0 +1,150 @@
+"""A GPT with its tokenizer: a language model that can be saved, loaded, asked to write, and measured (chapter 07)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from minigpt4v.datasets.text import TextDataset
+from minigpt4v.decoding import generate_stream
+from minigpt4v.gpt import GPT, GPTConfig
+from minigpt4v.gpt4v import _check_weights
+from minigpt4v.paths import write_atomically
+from minigpt4v.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
+
+_BATCH = 32
+
+
+def is_language_model(folder: Path) -> bool:
+    """Whether the config.json in a folder is that of a language model, which has no encoder for pictures."""
+    try:
+        fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(fields, dict) and fields.keys() == {"text"}
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A GPT and the tokenizer that its ids come from."""
+
+    gpt: GPT
+    tokenizer: Tokenizer | CharTokenizer
+
+    def __post_init__(self) -> None:
+        expected = self.gpt.config.vocabulary_size
+        if self.tokenizer.vocabulary_size != expected:
+            raise ValueError(
+                f"the tokenizer has {self.tokenizer.vocabulary_size} tokens but the model is configured for "
+                f"{expected}: use the tokenizer that the model was made with"
+            )
+
+    def save(self, folder: str | Path) -> None:
+        """Write config.json, tokenizer.json and model.safetensors into a folder, each whole or not at all."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "config.json", json.dumps({"text": asdict(self.gpt.config)}, indent=2) + "\n")
+        self.tokenizer.save(folder / "tokenizer.json")
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.gpt.state_dict().items()}
+        write_atomically(folder / "model.safetensors", save(weights))
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> LanguageModel:
+        """The language model in a folder, ready to write.
+
+        Raises ValueError where there is none, or its config, tokenizer and weights do not fit each other; the message
+        names the tensors. Nothing is ever unpickled.
+        """
+        folder = Path(folder)
+        if not is_language_model(folder):
+            raise ValueError(
+                f"no language model at {str(folder)!r}: give a folder that `minigpt4v train --data text.txt` wrote"
+            )
+        try:
+            config = GPTConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8"))["text"])
+            tokenizer = load_tokenizer(folder / "tokenizer.json")
+            weights = load((folder / "model.safetensors").read_bytes())
+        except (OSError, TypeError, SafetensorError) as error:
+            raise ValueError(f"the language model at {str(folder)!r} cannot be read: {error}") from error
+        model = cls(GPT(config), tokenizer)
+        _check_weights(model.gpt, weights, folder)
+        model.gpt.load_state_dict(weights)
+        model.gpt.to(device).eval()
+        return model
+
+    def write(self, beginning: str, max_new_tokens: int = 100, **options: Any) -> Iterator[str]:
+        """Go on with a text, piece by piece, as it is written; the beginning itself is not repeated.
+
+        options: `temperature`, `top_k`, ... of `decoding.generate`. The text ends early where the context is full.
+
+        Raises ValueError where the beginning is empty, holds a character that a CharTokenizer does not know, or leaves
+        no room in the context.
+        """
+        ids = self.tokenizer.encode(beginning)
+        room = self.gpt.config.context_length - len(ids)
+        if not ids or room < 1:
+            raise ValueError(
+                f"the beginning has {len(ids)} tokens, but this model reads 1 to {self.gpt.config.context_length - 1}: "
+                f"write a {'longer' if not ids else 'shorter'} one"
+            )
+        specials = range(len(self.tokenizer.special_tokens))
+        steps = generate_stream(self.gpt, ids, min(room, max_new_tokens), forbidden_tokens=specials, **options)
+        return self._decoded(step.token for step in steps)
+
+    def _decoded(self, tokens: Iterator[int]) -> Iterator[str]:
+        written: list[int] = []
+        said = ""
+        for token in tokens:
+            written.append(token)
+            text = self.tokenizer.decode(written)
+            if not text.endswith("\ufffd"):  # half a character: wait for its other bytes
+                yield text[len(said) :]
+                said = text
+
+    @torch.no_grad()
+    def measure(self, text: str, max_windows: int | None = None) -> dict[str, float]:
+        """How well the model foretells a text, each token from at most a context of tokens before it.
+
+        max_windows: read only so many windows from the front; None reads all.
+
+        Returns "loss" (nats a token), "perplexity" (its exponential), "bits_per_byte" (which does not depend on the
+        tokenizer), and "tokens", the number of tokens foretold.
+
+        Raises ValueError where the text has fewer than two tokens, or a character that a CharTokenizer does not know.
+
+        Raises ValueError where the text has fewer than two tokens, or a character that a CharTokenizer does not know.
+        """
+        ids = self.tokenizer.encode(text)
+        if len(ids) < 2:
+            raise ValueError(f"a text of {len(ids)} tokens has nothing to foretell: give a longer one")
+        dataset = TextDataset(ids, min(self.gpt.config.context_length, len(ids) - 1))
+        total, count = 0.0, 0
+        for inputs, targets in dataset.validation_batches(_BATCH):
+            logits = rearrange(self.gpt(inputs.to(self._device)), "b t v -> (b t) v").float()
+            total += F.cross_entropy(
+                logits, rearrange(targets, "b t -> (b t)").to(self._device), reduction="sum"
+            ).item()
+            count += targets.numel()
+            if max_windows and count >= max_windows * dataset.context_length:
+                break
+        size = len(b"".join(map(self.tokenizer.token_bytes, ids[1 : count + 1])))
+        return {
+            "loss": total / count,
+            "perplexity": math.exp(total / count),
+            "bits_per_byte": total / math.log(2) / size,
+            "tokens": count,
+        }
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.gpt.parameters()).device

@@ -1,0 +1,33 @@
+"""Every figure of the course, in one style: arrays and words in, a matplotlib figure out.
+
+Each function takes `alt`, a description for readers who cannot see the figure; without one it says what is drawn (names
+and sizes, but no measured values, which differ a little from machine to machine). It ends up in `figure.alt_text` and
+in the figure's `repr`. Pictures are [h, w, 3] or [3, h, w], uint8 or floats in 0..1. The figures belong to pyplot: a
+notebook shows them with `plt.show()`, a program saves them with `figure.savefig` and closes them with `plt.close`.
+Drawings of your own look like the rest inside `with plot.style():`.
+"""
+
+from minigpt4v.plot.attention import attention_over_picture, attention_over_sentence
+from minigpt4v.plot.base import PALETTE, CourseFigure, finish, style
+from minigpt4v.plot.demo import Answer, Panel, demo_figure
+from minigpt4v.plot.pictures import patch_grid, show_picture, show_pictures
+from minigpt4v.plot.results import accuracy_by_family, answer_confidence, confusion_matrix, training_curves
+
+__all__ = [
+    "PALETTE",
+    "Answer",
+    "CourseFigure",
+    "Panel",
+    "accuracy_by_family",
+    "answer_confidence",
+    "attention_over_picture",
+    "attention_over_sentence",
+    "confusion_matrix",
+    "demo_figure",
+    "finish",
+    "patch_grid",
+    "show_picture",
+    "show_pictures",
+    "style",
+    "training_curves",
+]

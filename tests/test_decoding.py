@@ -1,0 +1,628 @@
+"""Decoding: filters against their definitions, generation against plain loops, enumeration and `transformers`."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from minigpt4v.attention import KeyValueCache
+from minigpt4v.decoding import RUNNERS_UP, Beam, Step, beam_search, generate, generate_stream
+from minigpt4v.gpt import GPT, GPTConfig
+from minigpt4v.gpt4v import GPT4V, GPT4VConfig
+from minigpt4v.sampling import (
+    Sampling,
+    apply_temperature,
+    block_repeated_ngrams,
+    keep_nucleus,
+    keep_top_k,
+    penalise_repetition,
+)
+from minigpt4v.tokenizer import Tokenizer
+from minigpt4v.vision import VisionConfig
+
+VOCABULARY = 20
+PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [0, 0, 8]]
+LOGITS = st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=6)
+
+
+def small_gpt(vocabulary_size: int = VOCABULARY, position: str = "rotary", **changes: Any) -> GPT:
+    """A GPT with large random weights: its scores differ clearly, and depend on what was read and where."""
+    config = GPTConfig(
+        vocabulary_size=vocabulary_size,
+        context_length=40,
+        layers=2,
+        heads=2,
+        width=16,
+        position=position,
+        zero_init_outputs=False,
+        **changes,
+    )
+    model = GPT(config).double()
+    generator = torch.Generator().manual_seed(7)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5, generator=generator)
+    return model
+
+
+class FixedScores(nn.Module):
+    """A model of the `LanguageModel` kind that gives the same scores whatever it reads, and notes how it was called."""
+
+    def __init__(self, scores: list[float]) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(torch.tensor(scores))
+        self.dropout = nn.Dropout(0.5)
+        self.calls: list[dict[str, Any]] = []
+
+    def forward(self, ids: Tensor, **given: Any) -> Tensor:
+        self.calls.append({"ids": ids.clone(), "training": self.dropout.training, **given})
+        return self.scores.expand(*ids.shape, -1)
+
+    def new_cache(self, batch: int, length: int) -> KeyValueCache:
+        return KeyValueCache(1, batch, 1, length, 1)
+
+
+# --- filters ---
+
+
+@given(LOGITS, st.floats(0.05, 20))
+def test_temperature_takes_a_root_of_the_odds(logits: list[float], temperature: float):
+    probabilities = torch.tensor(logits, dtype=torch.float64).softmax(-1) ** (1 / temperature)
+    expected = probabilities / probabilities.sum()
+    torch.testing.assert_close(apply_temperature(torch.tensor(logits).double(), temperature).softmax(-1), expected)
+
+
+@given(LOGITS, st.integers(1, 9))
+@example([1.0, 1.0, 1.0], 2)
+def test_top_k_keeps_the_k_largest(logits: list[float], k: int):
+    kept = keep_top_k(torch.tensor(logits), k)
+    assert sorted(kept[kept > -math.inf].tolist()) == sorted(logits)[-k:]
+    assert all(value in (logits[i], -math.inf) for i, value in enumerate(kept.tolist()))
+
+
+@given(LOGITS, st.floats(0.01, 1))
+@example([0.0, 0.0, 0.0], 0.5)
+@example([5.0, -8.0], 1.0)
+def test_nucleus_is_the_smallest_set_that_holds_p(logits: list[float], p: float):
+    """Brute force: of all sets of tokens the smallest with mass p, and of those the likeliest."""
+    scores = torch.tensor(logits, dtype=torch.float64)
+    probabilities = scores.softmax(-1).tolist()
+    sets = [c for size in range(1, len(logits) + 1) for c in itertools.combinations(range(len(logits)), size)]
+    masses = {members: sum(probabilities[i] for i in members) for members in sets}
+    assume(p == 1 or all(abs(mass - p) > 1e-9 for mass in masses.values()))
+    enough = [members for members in sets if masses[members] >= p] if p < 1 else sets[-1:]
+    best = max(enough, key=lambda members: (-len(members), masses[members]))
+    kept = keep_nucleus(scores, p)
+    members = [i for i, value in enumerate(kept.tolist()) if value > -math.inf]
+    assert len(members) == len(best)
+    assert sum(probabilities[i] for i in members) == pytest.approx(masses[best])
+    assert all(kept[i] == scores[i] for i in members)
+
+
+@given(LOGITS, st.data())
+def test_repetition_penalty_lowers_exactly_the_tokens_seen(logits: list[float], data: st.DataObject):
+    seen = torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(logits), max_size=len(logits))))
+    before = torch.tensor(logits)
+    after = penalise_repetition(before, seen, 1.5)
+    assert torch.equal(after[~seen], before[~seen])
+    expected = [value / 1.5 if value > 0 else value * 1.5 for value in before[seen].tolist()]
+    torch.testing.assert_close(after[seen], torch.tensor(expected))
+    assert (after[seen] <= before[seen]).all()
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 4), st.integers(0, 3))
+def test_ngram_block_forbids_what_would_repeat(text: list[int], size: int, padding: int):
+    """Definition: a token is forbidden if the last size - 1 tokens and it stand in the text already."""
+    forbidden = {
+        token
+        for token in range(5)
+        for start in range(len(text) - size + 1)
+        if [*text, token][len(text) + 1 - size :] == text[start : start + size]
+    }
+    ids = torch.tensor([[0] * padding + text, text + [4] * padding])
+    is_text = torch.tensor([[False] * padding + [True] * len(text), [True] * (len(text) + padding)])
+    blocked = block_repeated_ngrams(torch.zeros(2, 5), ids, size, is_text)
+    assert {i for i, value in enumerate(blocked[0].tolist()) if value == -math.inf} == forbidden
+
+
+def test_ngram_block_gives_way_where_nothing_is_left():
+    logits = torch.tensor([[0.3, -math.inf, 0.1]])
+    assert torch.equal(block_repeated_ngrams(logits, torch.tensor([[0, 2]]), 1), logits)
+    assert block_repeated_ngrams(logits, torch.tensor([[0, 0]]), 1).tolist() == [[-math.inf, -math.inf, logits[0, 2]]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda logits: apply_temperature(logits, 0.7),
+        lambda logits: keep_top_k(logits, 3),
+        lambda logits: keep_nucleus(logits, 0.8),
+        lambda logits: keep_nucleus(logits, 1.0),
+        lambda logits: penalise_repetition(logits, logits > 0.5, 1.3),
+    ],
+)
+def test_filters_are_pure_and_take_any_leading_axes(change: Callable[[Tensor], Tensor]):
+    logits = torch.randn(2, 3, 7)
+    before = logits.clone()
+    changed = change(logits)
+    assert torch.equal(logits, before)
+    for i, j in itertools.product(range(2), range(3)):
+        assert torch.equal(changed[i, j], change(logits[i, j]))
+
+
+def test_filters_agree_with_transformers():
+    transformers = pytest.importorskip("transformers")
+    logits, ids = torch.randn(50, 30), torch.randint(30, (50, 25))
+    seen = torch.zeros(50, 30, dtype=torch.bool).scatter(1, ids, True)
+    pairs = [
+        (keep_top_k(logits, 7), transformers.TopKLogitsWarper(7)),
+        (keep_nucleus(logits, 0.8), transformers.TopPLogitsWarper(0.8)),
+        (penalise_repetition(logits, seen, 1.2), transformers.RepetitionPenaltyLogitsProcessor(1.2)),
+        (block_repeated_ngrams(logits, ids, 2), transformers.NoRepeatNGramLogitsProcessor(2)),
+        (apply_temperature(logits, 0.6), transformers.TemperatureLogitsWarper(0.6)),
+    ]
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs(ids, logits.clone()))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "fault"),
+    [
+        ("temperature", -0.1, r"temperature must be 0 \(greedy\) or at least 0.001, not -0.1"),
+        ("temperature", 1e-4, "temperature must be .* not 0.0001"),
+        ("temperature", math.inf, "temperature must be .* not inf"),
+        ("temperature", math.nan, "temperature must be .* not nan"),
+        ("top_k", 0, "top_k must be a whole number of at least 1 .* not 0"),
+        ("top_k", 2.5, "top_k must be a whole number .* not 2.5"),
+        ("top_p", 0.0, "top_p must be above 0 and at most 1 .* not 0.0"),
+        ("top_p", 1.01, "top_p must be .* not 1.01"),
+        ("top_p", math.nan, "top_p must be .* not nan"),
+        ("repetition_penalty", 0.9, "repetition_penalty must be at least 1 .* not 0.9"),
+        ("repetition_penalty", math.inf, "repetition_penalty must be .* not inf"),
+        ("no_repeat_ngram", -1, "no_repeat_ngram must be a whole number of at least 0 .* not -1"),
+    ],
+)
+def test_settings_out_of_range(setting: str, value: float, fault: str):
+    with pytest.raises(ValueError, match=fault):
+        Sampling(**{setting: value})
+    with pytest.raises(ValueError, match=fault):
+        generate(small_gpt(), [1], 3, **{setting: value})
+    with pytest.raises(ValueError, match=fault):
+        generate_stream(small_gpt(), [1], 3, **{setting: value})
+
+
+# --- greedy ---
+
+
+@torch.no_grad()
+def greedy_by_hand(model: Callable[..., Tensor], prompt: list[int], count: int, **prefill: Tensor) -> list[int]:
+    """Read everything again for every token: no cache, no batch, no mask."""
+    text = list(prompt)
+    for _ in range(count):
+        text.append(int(model(torch.tensor([text]), **prefill)[0, -1].argmax()))
+    return text[len(prompt) :]
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("position", ["rotary", "learned", "sinusoidal", "none"])
+def test_every_row_of_a_batch_is_what_it_is_alone(position: str, use_cache: bool):
+    model = small_gpt(position=position)
+    expected = [greedy_by_hand(model, prompt, 12) for prompt in PROMPTS]
+    assert generate(model, PROMPTS, 12, use_cache=use_cache) == expected
+    assert [generate(model, prompt, 12, use_cache=use_cache)[0] for prompt in PROMPTS] == expected
+    assert len({tuple(row) for row in expected}) == len(PROMPTS)
+    assert all(len(set(row)) > 2 for row in expected)
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_pictures_in_prompts_of_different_lengths(use_cache: bool):
+    model, prompts, images = seeing_model()
+    options = {"use_cache": use_cache, "forbidden_tokens": [model.image_id]}
+    written = generate(model, prompts, 8, images=images, **options)
+    for row, (prompt, image) in enumerate(zip(prompts, images, strict=True)):
+        assert written[row] == generate(model, prompt, 8, images=image[None], **options)[0]
+    assert written[0] == greedy_by_hand(model, prompts[0], 8, images=images[:1])
+    assert written != generate(model, prompts, 8, images=images.flip(0), **options)
+
+
+def seeing_model() -> tuple[GPT4V, list[list[int]], Tensor]:
+    tokenizer = Tokenizer([])
+    text = GPTConfig(vocabulary_size=261, context_length=64, layers=2, heads=2, width=16, zero_init_outputs=False)
+    model = (
+        GPT4V(GPT4VConfig(text, VisionConfig(width=16, image_size=32, channels=(4, 4, 4))), tokenizer).double().eval()
+    )
+    generator = torch.Generator().manual_seed(3)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5, generator=generator)
+    picture = [model.image_id] * model.tokens_per_image
+    prompts = [[1, *picture, *tokenizer.encode("what?")], [*picture, 2], [1, *tokenizer.encode("look: "), *picture]]
+    return model, prompts, torch.rand(3, 3, 32, 32, dtype=torch.float64, generator=generator)
+
+
+@pytest.mark.parametrize("settings", [{}, {"repetition_penalty": 1.3}, {"no_repeat_ngram": 2}])
+def test_transformers_writes_the_same(settings: dict[str, float]):
+    transformers = pytest.importorskip("transformers")
+    sizes = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 64, "vocab_size": 50}
+    unused = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": 0}
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, **unused, initializer_range=0.4)).eval()
+    ours = GPT(GPTConfig.gpt2(layers=2, heads=2, width=32, context_length=64, vocabulary_size=50)).eval()
+    ours.load_gpt2_weights(theirs.state_dict())
+    names = {"repetition_penalty": "repetition_penalty", "no_repeat_ngram": "no_repeat_ngram_size"}
+    for prompt in PROMPTS:
+        ids = torch.tensor([prompt])
+        options = {names[name]: value for name, value in settings.items()}
+        written = theirs.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=30, do_sample=False, **options
+        )
+        assert generate(ours, prompt, 30, **settings)[0] == written[0, len(prompt) :].tolist()
+    assert generate(ours, PROMPTS, 30, **settings) == [generate(ours, prompt, 30, **settings)[0] for prompt in PROMPTS]
+
+
+def test_a_stop_token_ends_its_row_and_is_not_part_of_it():
+    model = small_gpt()
+    free = generate(model, PROMPTS, 12)
+    for stop in itertools.combinations(range(VOCABULARY), 2):
+        ends = [min((row.index(token) for token in stop if token in row), default=12) for row in free]
+        expected = [row[:end] for row, end in zip(free, ends, strict=True)]
+        assert generate(model, PROMPTS, 12, stop_tokens=stop) == expected
+
+
+def test_writing_stops_when_every_row_has_ended():
+    model = FixedScores([0.0, 1.0, 3.0])
+    assert generate(model, [[1], [1, 2]], 50, stop_tokens=[2]) == [[], []]
+    assert len(model.calls) == 1
+    model = FixedScores([0.0, 1.0, 3.0])
+    assert generate(model, [1], 5) == [[2] * 5]
+    assert len(model.calls) == 5
+
+
+def test_forbidden_tokens_are_never_written():
+    model = FixedScores([0.0, 1.0, 3.0, 2.0])
+    assert generate(model, [1], 2, forbidden_tokens=[2]) == [[3, 3]]
+    drawn = generate(model, [[1]] * 200, 5, forbidden_tokens=[2, 0], temperature=3.0)
+    assert set(itertools.chain(*drawn)) == {1, 3}
+
+
+# --- what the model is asked ---
+
+
+def test_with_a_cache_each_step_reads_one_token_and_pictures_come_once():
+    model, images = FixedScores([0.0, 1.0]), torch.rand(2, 3, 4, 4)
+    generate(model, [[0, 1, 0], [1, 1, 1]], 4, images=images)
+    assert [call["ids"].shape[1] for call in model.calls] == [3, 1, 1, 1]
+    assert ["images" in call for call in model.calls] == [True, False, False, False]
+    assert model.calls[0]["images"] is images
+    assert [call["mask"] for call in model.calls] == [None] * 4
+    assert [call["positions"].tolist() for call in model.calls] == [[0, 1, 2], [3], [4], [5]]
+    assert all(call["cache"] is model.calls[0]["cache"] for call in model.calls)
+
+
+def test_without_a_cache_each_step_reads_everything_and_sees_the_pictures():
+    model, images = FixedScores([0.0, 1.0]), torch.rand(1, 3, 4, 4)
+    generate(model, [0, 1], 3, images=images, use_cache=False)
+    assert [call["ids"].tolist() for call in model.calls] == [[[0, 1]], [[0, 1, 1]], [[0, 1, 1, 1]]]
+    assert all(call["images"] is images and call["cache"] is None for call in model.calls)
+
+
+def test_padding_is_on_the_left_and_seen_by_no_token():
+    model = FixedScores([0.0, 1.0])
+    generate(model, [[1, 1, 1], [1]], 2)
+    first, second = model.calls
+    assert first["ids"].tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert first["positions"].tolist() == [[0, 1, 2], [0, 0, 0]]
+    assert first["mask"].int().tolist() == [
+        [[1, 0, 0], [1, 1, 0], [1, 1, 1]],
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    ]
+    assert second["positions"].tolist() == [[3], [1]]
+    assert second["mask"].int().tolist() == [[[1, 1, 1, 1]], [[0, 0, 1, 1]]]
+
+
+def test_the_model_is_evaluated_and_left_in_its_mode():
+    model = FixedScores([0.0, 1.0])
+    frozen = nn.Dropout().eval()
+    model.frozen = frozen
+    generate(model, [1], 2)
+    stream = generate_stream(model, [1], 5)
+    next(stream)
+    assert not model.training
+    stream.close()
+    assert [call["training"] for call in model.calls] == [False] * 3
+    beam_search(model, [1], 2, 2)
+    assert model.training
+    assert model.dropout.training
+    assert not frozen.training
+
+
+# --- sampling ---
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 1.0},
+        {"temperature": 0.5},
+        {"temperature": 2.0, "top_k": 3},
+        {"temperature": 1.0, "top_p": 0.75},
+        {"temperature": 1.5, "top_k": 5, "top_p": 0.9, "repetition_penalty": 1.5},
+    ],
+)
+def test_draws_follow_the_exact_probabilities(settings: dict[str, Any]):
+    """20,000 draws against probabilities worked out in plain Python, by Pearson's chi-square."""
+    scores = [0.5, 2.0, -1.0, 1.0, 0.0, 1.5]
+    expected = probabilities_by_hand(scores, {1, 4}, **settings)
+    rows, generator = 20_000, torch.Generator().manual_seed(5)
+    drawn = generate(FixedScores(scores), [[1, 4]] * rows, 1, generator=generator, **settings)
+    counts = [sum(row == [token] for row in drawn) for token in range(len(scores))]
+    assert all(count == 0 for count, share in zip(counts, expected, strict=True) if share == 0)
+    possible = [(count, share * rows) for count, share in zip(counts, expected, strict=True) if share > 0]
+    statistic = torch.tensor(sum((count - mean) ** 2 / mean for count, mean in possible))
+    p_value = torch.special.gammaincc(torch.tensor((len(possible) - 1) / 2), statistic / 2)
+    assert p_value > 0.01
+
+
+def probabilities_by_hand(
+    scores: list[float],
+    seen: set[int],
+    temperature: float,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    repetition_penalty: float = 1.0,
+) -> list[float]:
+    for token in seen:
+        scores = [*scores]
+        scores[token] *= repetition_penalty if scores[token] < 0 else 1 / repetition_penalty
+    weights = [math.exp(score / temperature) for score in scores]
+    order = sorted(range(len(scores)), key=lambda token: -weights[token])[:top_k]
+    total, kept, mass = sum(weights[token] for token in order), [], 0.0
+    for token in order:
+        if top_p is None or mass < top_p:
+            kept.append(token)
+        mass += weights[token] / total
+    total = sum(weights[token] for token in kept)
+    return [weights[token] / total if token in kept else 0.0 for token in range(len(scores))]
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 1.3}, {"temperature": 0.9, "top_k": 9, "top_p": 0.95}])
+def test_the_same_seed_writes_the_same_text_with_and_without_cache(settings: dict[str, Any]):
+    model = small_gpt()
+
+    def write(seed: int, use_cache: bool = True) -> list[list[int]]:
+        return generate(
+            model, PROMPTS, 20, use_cache=use_cache, generator=torch.Generator().manual_seed(seed), **settings
+        )
+
+    assert write(1) == write(1) == write(1, use_cache=False)
+    assert write(1) != write(2)
+
+
+def test_no_ngram_comes_twice():
+    model = small_gpt()
+    assert has_repeated_pair(PROMPTS[0] + generate(model, PROMPTS[0], 30)[0])
+    for prompt, written in zip(PROMPTS, generate(model, PROMPTS, 30, no_repeat_ngram=2), strict=True):
+        assert not has_repeated_pair((prompt + written)[max(0, len(prompt) - 1) :])
+
+
+def has_repeated_pair(ids: list[int]) -> bool:
+    pairs = list(itertools.pairwise(ids))
+    return len(set(pairs)) < len(pairs)
+
+
+# --- details and streaming ---
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 1.5, "top_k": 4}])
+def test_steps_tell_the_models_own_probabilities(settings: dict[str, Any]):
+    model = small_gpt()
+
+    def seeded() -> dict[str, Any]:
+        return {"generator": torch.Generator().manual_seed(1), "stop_tokens": [8], **settings}
+
+    ids = generate(model, PROMPTS, 10, **seeded())
+    rows = generate(model, PROMPTS, 10, return_details=True, **seeded())
+    assert [[step.token for step in row] for row in rows] == ids
+    for prompt, row in zip(PROMPTS, rows, strict=True):
+        text = list(prompt)
+        for step in row:
+            with torch.no_grad():
+                probabilities = model(torch.tensor([text]))[0, -1].softmax(-1)
+            others = [token for token in probabilities.argsort(descending=True).tolist() if token != step.token]
+            assert step.probability == pytest.approx(float(probabilities[step.token]), rel=1e-4)
+            assert [token for token, _ in step.runners_up] == others[:RUNNERS_UP]
+            assert [p for _, p in step.runners_up] == pytest.approx(
+                probabilities[others[:RUNNERS_UP]].tolist(), rel=1e-4
+            )
+            text.append(step.token)
+
+
+def test_a_small_vocabulary_has_fewer_runners_up():
+    [[step]] = generate(FixedScores([math.log(0.25), math.log(0.75)]), [0], 1, return_details=True)
+    assert step == Step(1, pytest.approx(0.75), ((0, pytest.approx(0.25)),))
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 1.2, "stop_tokens": (3, 8)}])
+def test_a_stream_is_generate_step_by_step(settings: dict[str, Any]):
+    model = small_gpt()
+    for prompt in PROMPTS:
+        [expected] = generate(
+            model, prompt, 15, return_details=True, generator=torch.Generator().manual_seed(4), **settings
+        )
+        assert (
+            list(generate_stream(model, prompt, 15, generator=torch.Generator().manual_seed(4), **settings)) == expected
+        )
+        assert list(generate_stream(model, [prompt], 1)) == generate(model, prompt, 1, return_details=True)[0]
+
+
+def test_a_stream_computes_a_step_only_when_it_is_asked_for():
+    model = FixedScores([0.0, 1.0])
+    stream = generate_stream(model, [1], 10)
+    assert len(model.calls) == 0
+    next(stream)
+    next(stream)
+    assert len(model.calls) == 2
+
+
+def test_nothing_that_is_returned_holds_on_to_gradients():
+    model = small_gpt()
+    generate(model, PROMPTS, 3, temperature=1.0)
+    list(generate_stream(model, [1], 3))
+    beam_search(model, [1], 2, 3)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.is_grad_enabled()
+    model(torch.tensor([[1, 2]])).sum().backward()  # what was cached or computed on the way does not stand in the way
+
+
+# --- beam search ---
+
+
+@torch.no_grad()
+def all_texts(model: GPT, prompt: list[int], length: int, stop: set[int], penalty: float) -> list[Beam]:
+    """Every text there is, scored from the model's full forward pass: ended by a stop token or `length` tokens long."""
+    vocabulary = model.config.vocabulary_size
+    found: dict[tuple[int, ...], float] = {}
+    for written in itertools.product(range(vocabulary), repeat=length):
+        ended = next((i + 1 for i, token in enumerate(written) if token in stop), length)
+        found[written[:ended]] = 0.0
+    for written in found:
+        logits = model(torch.tensor([[*prompt, *written]]))[0, len(prompt) - 1 : -1]
+        found[written] = (
+            float(logits.log_softmax(-1)[range(len(written)), list(written)].sum()) / len(written) ** penalty
+        )
+    beams = [Beam([token for token in written if token not in stop], score) for written, score in found.items()]
+    return sorted(beams, key=lambda beam: -beam.score)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0, 2.0])
+@pytest.mark.parametrize("stop", [set(), {2}, {0, 3}])
+def test_a_beam_as_wide_as_the_space_finds_every_text_in_order(stop: set[int], penalty: float):
+    model = small_gpt(vocabulary_size=4)
+    expected = all_texts(model, [1, 3], 4, stop, penalty)
+    found = beam_search(model, [1, 3], 4**4, 4, length_penalty=penalty, stop_tokens=sorted(stop))
+    assert len(found) == len(expected)
+    assert [beam.score for beam in found] == pytest.approx([beam.score for beam in expected], abs=1e-5)
+    assert found[0].ids == expected[0].ids
+    assert sorted(beam.ids for beam in found) == sorted(beam.ids for beam in expected)
+
+
+@torch.no_grad()
+def beam_by_hand(model: GPT, prompt: list[int], beams: int, length: int, stop: set[int], penalty: float) -> list[Beam]:
+    """The same search with lists and sorting, one text and one full forward pass at a time."""
+    living: list[tuple[list[int], float]] = [([], 0.0)]
+    complete: list[Beam] = []
+    for step in range(1, length + 1):
+        candidates = []
+        for written, score in living:
+            for token, value in enumerate(model(torch.tensor([prompt + written]))[0, -1].log_softmax(-1).tolist()):
+                candidates.append(([*written, token], score + value))
+        candidates = sorted(candidates, key=lambda candidate: -candidate[1])[: beams - len(complete)]
+        complete += [Beam(ids[:-1], score / step**penalty) for ids, score in candidates if ids[-1] in stop]
+        living = [(ids, score) for ids, score in candidates if ids[-1] not in stop]
+    complete += [Beam(ids, score / length**penalty) for ids, score in living]
+    return sorted(complete, key=lambda beam: -beam.score)
+
+
+@pytest.mark.parametrize("beams", [1, 2, 3, 5])
+@pytest.mark.parametrize("stop", [set(), {8, 11, 5, 13}])
+def test_narrow_beams_match_the_search_by_hand(beams: int, stop: set[int]):
+    model = small_gpt()
+    for prompt in PROMPTS:
+        found = beam_search(model, prompt, beams, 6, length_penalty=0.6, stop_tokens=sorted(stop))
+        expected = beam_by_hand(model, prompt, beams, 6, stop, 0.6)
+        assert [beam.ids for beam in found] == [beam.ids for beam in expected]
+        assert [beam.score for beam in found] == pytest.approx([beam.score for beam in expected], abs=1e-5)
+        assert len(found) == beams
+
+
+def test_one_beam_is_greedy():
+    model = small_gpt()
+    for prompt in PROMPTS:
+        [beam] = beam_search(model, prompt, 1, 12, stop_tokens=[8, 5])
+        assert [beam.ids] == generate(model, prompt, 12, stop_tokens=[8, 5])
+
+
+def test_a_beam_finds_a_text_that_greedy_misses():
+    model = small_gpt()
+    [best, *_] = beam_search(model, PROMPTS[0], 30, 6, length_penalty=0)
+    [greedy] = beam_search(model, PROMPTS[0], 1, 6, length_penalty=0)
+    assert best.score > greedy.score + 0.1
+
+
+def test_beams_see_the_picture_and_skip_forbidden_tokens():
+    model, prompts, images = seeing_model()
+    forbidden = [model.image_id, *range(100, 261)]
+    [beam] = beam_search(model, prompts[0], 1, 6, images=images[:1], forbidden_tokens=forbidden)
+    assert [beam.ids] == generate(model, prompts[0], 6, images=images[:1], forbidden_tokens=forbidden)
+    beams = beam_search(model, prompts[0], 5, 6, images=images[:1], forbidden_tokens=forbidden)
+    assert len(beams) == 5
+    assert not set(forbidden) & set(itertools.chain(*(beam.ids for beam in beams)))
+    other = beam_search(model, prompts[0], 5, 6, images=images[1:2], forbidden_tokens=forbidden)
+    assert [beam.ids for beam in other] != [beam.ids for beam in beams]
+
+
+def test_fewer_texts_than_beams():
+    found = beam_search(FixedScores([0.0, 0.0, 0.0]), [1], 10, 2, forbidden_tokens=[0], length_penalty=0)
+    assert sorted(beam.ids for beam in found) == [[1, 1], [1, 2], [2, 1], [2, 2]]
+    assert [beam.score for beam in found] == pytest.approx([math.log(1 / 4)] * 4)
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    ("prompt_ids", "error", "fault"),
+    [
+        ([], ValueError, "prompt 0 is empty: begin with at least one token"),
+        ([[1], []], ValueError, "prompt 1 is empty"),
+        ([1, [2]], TypeError, "whole numbers"),
+        ([[1], 2], TypeError, r"prompt 1 must be a list of token ids \(whole numbers\), not 2"),
+        ("text", TypeError, r"not str: use tokenizer.encode\(text\)"),
+        (torch.tensor([1]), TypeError, r"not Tensor: .* tensor.tolist\(\)"),
+        ([1.5], TypeError, "whole numbers"),
+        ([VOCABULARY], ValueError, "token id"),
+        ([-1], ValueError, "token id"),
+        ([1] * 36, ValueError, "a prompt of 36 tokens and 5 new ones do not fit into the context: .* 40 .* 41"),
+        ([[1], [1] * 36], ValueError, "a prompt of 36 tokens and 5 new ones do not fit"),
+    ],
+)
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_faulty_prompts(prompt_ids: Any, error: type[Exception], fault: str, use_cache: bool):
+    with pytest.raises(error, match=fault):
+        generate(small_gpt(), prompt_ids, 5, use_cache=use_cache)
+
+
+def test_the_context_may_be_filled_to_the_last_token():
+    assert len(generate(small_gpt(), [1] * 35, 5)[0]) == 5
+
+
+@pytest.mark.parametrize(
+    "write", [generate, generate_stream, lambda *given, **options: beam_search(*given[:2], 2, *given[2:], **options)]
+)
+def test_faulty_arguments(write: Callable[..., Any]):
+    model = small_gpt()
+    with pytest.raises(ValueError, match=r"max_new_tokens must be a whole number of at least 1 .* not 0"):
+        write(model, [1], 0)
+    with pytest.raises(ValueError, match="do not fit into the context"):
+        write(model, [1], 40)
+    with pytest.raises(TypeError, match="temprature"):
+        write(model, [1], 3, temprature=1)
+    for name in ("stop_tokens", "forbidden_tokens"):
+        with pytest.raises(ValueError, match="token id 20 is outside the model's vocabulary of 0 to 19"):
+            list(write(model, [1], 3, **{name: [20]}))
+    with pytest.raises(ValueError, match="not numbers"):
+        list(write(FixedScores([0.0, math.nan]), [1], 3))
+
+
+def test_faulty_beams():
+    with pytest.raises(ValueError, match=r"beams must be a whole number of at least 1 .* not 0"):
+        beam_search(small_gpt(), [1], 0, 3)
+    with pytest.raises(ValueError, match="length_penalty must be 0 or more, not -1"):
+        beam_search(small_gpt(), [1], 2, 3, length_penalty=-1)
+    with pytest.raises(ValueError, match="one text at a time, not 2"):
+        beam_search(small_gpt(), [[1], [2]], 2, 3)
+    with pytest.raises(ValueError, match="one text at a time, not 2: use generate"):
+        generate_stream(small_gpt(), [[1], [2]], 3)
