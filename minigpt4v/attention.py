@@ -47,9 +47,8 @@ def scaled_dot_product_attention(
         weights = scores.softmax(dim=-1)
     else:
         check_mask(mask, query.shape[-2], key.shape[-2])
-        # The lowest finite number instead of -inf: a row of nothing but -inf would become 0 / 0 = NaN.
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        weights = scores.softmax(dim=-1).masked_fill(~mask, 0.0)
+        weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+        weights = weights.masked_fill(~mask, 0.0)  # a row that may look nowhere is 0 / 0 = NaN up to here
     return einsum(weights, value, "... t s, ... s v -> ... t v"), weights
 
 

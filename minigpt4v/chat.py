@@ -43,12 +43,15 @@ def tidy_question(question: str) -> str:
 
     Raises ValueError for an empty question.
     """
+    if not isinstance(question, str):
+        raise TypeError(f"a question must be text, not {type(question).__name__}")
     words = " ".join(question.split())
     if not words:
         raise ValueError("the question is empty: ask something, such as 'What is in the picture?'")
-    chinese = bool(_CHINESE.search(words))
-    if chinese:
-        return words.replace("?", "？") if words[-1] in "?？。!！" else words + "？"
+    if _CHINESE.search(words):
+        words = words.replace("?", "？")
+        return words if words[-1] in "？。!！" else words + "？"
+    words = words.replace("？", "?")
     return words[0].upper() + words[1:] + ("" if words[-1] in "?.!" else "?")
 
 
@@ -81,28 +84,39 @@ class Chat:
 
     def stream(self, question: str, **options: Any) -> Iterator[str]:
         """Like `ask`, but gives the text piece by piece, as it is written."""
-        question, steps, said = tidy_question(question), [], ""
+        question, steps, said, text = tidy_question(question), [], "", ""
         for step in self._steps(question, **options):
             steps.append(step)
             text = self._text(steps)
             if not text.endswith("\ufffd"):  # half a character: wait for its other bytes
                 yield text[len(said) :]
                 said = text
-        self.history.append(Turn(question, self._text(steps)))
+        if text != said:  # the other bytes never came
+            yield text[len(said) :]
+        self.history.append(Turn(question, text))
 
     def looked(self, answer: Answer) -> torch.Tensor:
         """How much each token of an answer attends to each part of the picture: [tokens, rows, columns].
 
-        The attention weights of the last turn's answer, averaged over heads, and over the layers from the second on.
+        The attention weights while it was written, averaged over heads, and over the layers from the second on.
+
+        Raises ValueError where the answer is not one of this chat.
         """
-        *earlier, last = self.history
-        prompt = self._encoder.prompt(last.question, earlier)
+        asked = Turn(answer.question, answer.text)
+        if asked not in self.history:
+            raise ValueError(f"the answer {answer.text!r} is not of this chat: give one that its `ask` returned")
+        place = max(i for i, turn in enumerate(self.history) if turn == asked)
+        prompt = self._encoder.prompt(asked.question, self.history[:place])
         written = [step.token for step in answer.steps]
         ids = torch.tensor([prompt + written], device=self.model.device)
+        training = self.model.training
+        self.model.eval()
         with torch.no_grad():
             _, weights = self.model(ids, self.image[None].to(self.model.device), return_weights=True)
+        self.model.train(training)
         side = int(self.model.tokens_per_image**0.5)
-        over_picture = torch.stack(weights[1:]).mean((0, 2))[0, len(prompt) - 1 : -1, : self.model.tokens_per_image]
+        layers = weights[1:] or weights  # a model may have but one
+        over_picture = torch.stack(layers).mean((0, 2))[0, len(prompt) - 1 : -1, : self.model.tokens_per_image]
         return rearrange(over_picture, "t (y x) -> t y x", y=side).cpu()
 
     def _steps(self, question: str, **options: Any) -> Iterator[Step]:

@@ -37,9 +37,9 @@ def save_checkpoint(
     partial = final.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in module.state_dict().items()}, partial / "weights.safetensors"
-    )
+    # clones, because safetensors refuses tensors that share their memory, as tied embeddings do
+    weights = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in module.state_dict().items()}
+    save_file(weights, partial / "weights.safetensors")
     save_file(_flatten(optimizers), partial / "optimizers.safetensors")
     (partial / "state.json").write_text(json.dumps({"step": step} | state, indent=2) + "\n", encoding="utf-8")
     older = [path for path in checkpoints_in(folder) if path != final]

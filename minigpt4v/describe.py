@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from minigpt4v.datasets.phrasings import COLOUR_ZH, PLACE_ZH, a, at, one_zh, sentence
@@ -174,13 +175,13 @@ def draw_from(description: Description, world: World, rng: random.Random, style:
         x, y, size = _close_up_box(rng) if place == "middle" else _box_in_quarter(_QUARTERS.index(place), rng)
         drawn = style or rng.choice(world.styles)
         things.append(SceneObject(noun, drawn, x, y, size, rng.random() < 0.5, world.colour(drawn, noun)))
-    return Scene(description.ground or fair_ground(things, rng), tuple(things))
+    return Scene(description.ground or fair_ground(things, world, rng), tuple(things))
 
 
-def fair_ground(things: list[SceneObject] | tuple[SceneObject, ...], rng: random.Random) -> str:
-    """A ground that no thing has the colour of."""
-    taken = {thing.colour for thing in things}
-    return rng.choice([ground for ground in GROUNDS if ground not in taken])
+def fair_ground(things: Sequence[SceneObject], world: World, rng: random.Random) -> str:
+    """A ground on which every thing can be seen; any ground where there is none."""
+    visible = frozenset(GROUNDS).intersection(*(world.grounds(thing.style, thing.noun) for thing in things))
+    return rng.choice([ground for ground in GROUNDS if ground in visible] or list(GROUNDS))
 
 
 def caption_of(world: World, scene: Scene, language: str) -> str:
@@ -194,7 +195,7 @@ def caption_of(world: World, scene: Scene, language: str) -> str:
 
 
 def in_style(scene: Scene, world: World, style: str, rng: random.Random) -> Scene:
-    """The same scene with every drawing in another style; the ground changes where a thing now has its colour."""
+    """The same things with every drawing in another style, on a ground on which all of them can be seen."""
     things = tuple(replace(thing, style=style, colour=world.colour(style, thing.noun)) for thing in scene.objects)
-    clash = scene.ground in {thing.colour for thing in things}
-    return Scene(fair_ground(things, rng) if clash else scene.ground, things)
+    seen = all(scene.ground in world.grounds(style, thing.noun) for thing in things)
+    return Scene(scene.ground if seen else fair_ground(things, world, rng), things)

@@ -51,10 +51,11 @@ class GPT4VConfig:
         """Raises ValueError where the text is not JSON or a field is missing, unknown or of the wrong type."""
         try:
             fields = json.loads(text)
-            vision = fields["vision"]
-            vision["channels"] = tuple(vision["channels"])
-            return cls(GPTConfig(**fields["text"]), VisionConfig(**vision))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            if not isinstance(fields, dict) or fields.keys() != {"text", "vision"}:
+                found = sorted(fields) if isinstance(fields, dict) else type(fields).__name__
+                raise TypeError(f"it must hold 'text' and 'vision' and nothing else, not {found}")
+            return cls(GPTConfig(**fields["text"]), VisionConfig(**fields["vision"]))
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a model configuration: {error}") from error
 
 
@@ -156,7 +157,7 @@ class GPT4V(nn.Module):
         positions: torch.Tensor | None = None,
         cache: KeyValueCache | None = None,
         return_weights: bool = False,
-    ):
+    ) -> Any:
         """The last hidden states [b, t, d], before the head; with `return_weights` also each layer's attention.
 
         ids: [b, t]; images: [pictures, 3, h, w]; segments: see `prefix_mask`. mask: [b, t, t], True = may look, None
@@ -164,6 +165,8 @@ class GPT4V(nn.Module):
         """
         if images is not None and cache is not None and cache.length:
             raise ValueError(f"pictures must come first, but the cache already holds {cache.length} tokens")
+        if mask is not None and segments is not None:
+            raise ValueError("mask and segments both say who may look at whom: give one of them")
         if mask is not None and images is not None:
             mask = mask | same_picture_mask(ids, self.image_id, self.tokens_per_image)
         elif images is not None or segments is not None:
@@ -171,7 +174,7 @@ class GPT4V(nn.Module):
         vectors = self.embed(ids, images, positions)
         return self.gpt.transform(vectors, mask=mask, positions=positions, cache=cache, return_weights=return_weights)
 
-    def forward(self, ids: torch.Tensor, images: torch.Tensor | None = None, **options):
+    def forward(self, ids: torch.Tensor, images: torch.Tensor | None = None, **options: Any) -> Any:
         """Logits [b, t, vocabulary] for ids [b, t]; the options are those of `hidden`."""
         if options.get("return_weights"):
             hidden, weights = self.hidden(ids, images, **options)
@@ -181,13 +184,17 @@ class GPT4V(nn.Module):
     # -- files --------------------------------------------------------------------------------------------------
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, tokenizer.json and model.safetensors into a folder, each whole or not at all."""
+        """Write config.json, tokenizer.json and model.safetensors into a folder, each whole or not at all.
+
+        config.json comes last: a folder that has one is a whole model.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "config.json", self.config.to_json())
-        self.tokenizer.save(folder / "tokenizer.json")
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        # clones, because safetensors refuses tensors that share their memory, as tied embeddings do
+        weights = {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in self.state_dict().items()}
         write_atomically(folder / "model.safetensors", save(weights))
+        self.tokenizer.save(folder / "tokenizer.json")
+        write_atomically(folder / "config.json", self.config.to_json())
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, device: str | torch.device = "cpu") -> GPT4V:
@@ -197,8 +204,7 @@ class GPT4V(nn.Module):
         message names the tensors. Nothing is ever unpickled.
         """
         folder = find_checkpoint(name_or_folder)
-        config = GPT4VConfig.from_json(_read(folder / "config.json"))
-        model = cls(config, load_tokenizer(folder / "tokenizer.json"))
+        model = cls(_load_config(folder / "config.json"), _load_tokenizer(folder / "tokenizer.json"))
         try:
             weights = load((folder / "model.safetensors").read_bytes())
         except (OSError, SafetensorError) as error:
@@ -233,9 +239,9 @@ def shipped_checkpoints() -> list[str]:
 def find_checkpoint(name_or_folder: str | Path) -> Path:
     """The folder of a shipped model or of one's own. Raises ValueError where there is neither."""
     folder = Path(name_or_folder)
-    if not (folder / "config.json").is_file() and str(name_or_folder) in shipped_checkpoints():
+    if not _has_config(folder) and str(name_or_folder) in shipped_checkpoints():
         folder = data_folder() / "checkpoints" / folder
-    if not (folder / "config.json").is_file():
+    if not _has_config(folder):
         raise ValueError(
             f"no model at {str(name_or_folder)!r}: give a folder with a config.json that training wrote, "
             f"or a shipped model ({', '.join(shipped_checkpoints()) or 'there are none'})"
@@ -243,11 +249,27 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
     return folder
 
 
-def _read(path: Path) -> str:
+def _has_config(folder: Path) -> bool:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return (folder / "config.json").is_file()
+    except OSError:  # a name that is too long, or a folder that may not be read
+        return False
+
+
+def _load_config(path: Path) -> GPT4VConfig:
+    try:
+        return GPT4VConfig.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be used: {error}") from error
+
+
+def _load_tokenizer(path: Path) -> Tokenizer | CharTokenizer:
+    try:
+        return load_tokenizer(path)
+    except OSError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
+
+
 
 
 def _check_weights(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:

@@ -208,6 +208,8 @@ def _reason(error: Exception) -> str:
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     """Decode the picture and turn it as its EXIF orientation says."""
+    if image.format != "TIFF":
+        image.load()  # before the EXIF tag is asked for: for a PNG Pillow decodes then, and damage must not go unseen
     if _orientation(image) in TURNS:
         notes.append("turned upright as its EXIF tag says")
     image.load()

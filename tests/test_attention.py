@@ -309,13 +309,13 @@ def test_wrong_shapes_of_many_heads_are_named():
 @pytest.mark.parametrize("steps", [[1] * 8, [5, 1, 1, 1], [3, 5], [8], [2, 3, 3]])
 def test_reading_in_steps_gives_what_reading_at_once_gives(attention, steps, return_weights):
     x = torch.randn(2, 8, WIDTH)
-    cache, outputs = KeyValueCache(1, 2, HEADS, 8, WIDTH // HEADS), []
+    cache, outputs = KeyValueCache(2, 2, HEADS, 8, WIDTH // HEADS), []
     with torch.no_grad():
         for part in x.split(steps, dim=1):
-            output = attention(part, cache=cache, return_weights=return_weights)
+            output = attention(part, cache=cache, layer=1, return_weights=return_weights)
             outputs.append(output[0] if return_weights else output)
         close(torch.cat(outputs, dim=1), attention(x))
-    assert cache.length == 8
+    assert cache.lengths == [0, 8]
 
 
 def test_a_mask_over_cached_tokens():
@@ -398,8 +398,8 @@ def test_after_truncate_the_text_goes_on_another_way():
 
 def test_a_cache_says_what_does_not_fit():
     cache, key = filled_cache()
-    with pytest.raises(ValueError, match="room for 5 tokens: 4 are stored, 4 more do not fit"):
-        cache.append(0, key, key)
+    with pytest.raises(ValueError, match="room for 5 tokens: 4 are stored, 2 more do not fit"):
+        cache.append(0, key[:, :, :2], key[:, :, :2])
     assert cache.length == 4
     with pytest.raises(ValueError, match="holds 3 texts, got 1"):
         cache.append(0, key[:1, :, :1], key[:1, :, :1])

@@ -101,6 +101,10 @@ def test_the_attention_of_gpt2_is_the_same_too(ids):
         close(our_layer, their_layer)
 
 
+def test_the_classic_form_is_gpt2_small():
+    assert GPTConfig.gpt2() == same_config(pytest.importorskip("transformers").GPT2Config())
+
+
 def test_weights_that_do_not_fit_are_named():
     state = their_gpt2().state_dict()
     with pytest.raises(ValueError, match=r"head\.weight is missing"):

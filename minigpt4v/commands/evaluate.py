@@ -13,6 +13,7 @@ from minigpt4v.commands.options import (
     WORLDS,
     choose_device,
     device_option,
+    examples,
     json_option,
     load_model,
     model_option,
@@ -28,7 +29,13 @@ _BASELINES = ("guess", "text_only", "blind", "shuffled")
 _TEXT_KEYS = ("loss", "perplexity", "bits_per_byte", "tokens")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "minigpt4v evaluate",
+        "minigpt4v evaluate --model runs/mine --split style --scenes 2000 --json",
+        "minigpt4v evaluate --model runs/mine --data my_val.jsonl",
+    )
+)
 @model_option
 @click.option(
     "--split",
@@ -38,27 +45,27 @@ _TEXT_KEYS = ("loss", "perplexity", "bits_per_byte", "tokens")
     help="Fresh scenes like the training scenes, of a style, of pairs, or of concepts never seen; may be repeated. "
     "Default: seen and style.",
 )
-@click.option("--scenes", type=click.IntRange(2), default=200, show_default=True, help="How many, of each split.")
-@click.option("--seed", type=SEED, default=1, show_default=True, help="Of the scenes.")
+@click.option(
+    "--scenes", type=click.IntRange(2), metavar="N", default=200, show_default=True, help="How many, of each split."
+)
+@click.option("--seed", type=SEED, metavar="N", default=1, show_default=True, help="Of the scenes.")
 @click.option("--world", type=click.Choice(WORLDS), help="Default: the one the model was trained on, else core64.")
-@click.option("--baselines/--no-baselines", default=True, show_default=True, help="Also measure what not looking gives.")
+@click.option(
+    "--baselines/--no-baselines", default=True, show_default=True, help="Also measure what not looking gives."
+)
 @click.option("--data", metavar="FILE", help="Your own conversations (.jsonl), or a text (.txt) for a language model.")
 @click.option("--allow-outside", is_flag=True, help="With --data: pictures may lie outside the folder of the data.")
 @device_option
 @json_option
 @click.pass_context
-def evaluate(context: click.Context, model: str, data: str | None, device: str, as_json: bool, **options: Any) -> None:
+def evaluate(
+    context: click.Context, /, model: str, data: str | None, device: str, as_json: bool, **options: Any
+) -> None:
     """Measure how often a model is right.
 
-    Answers are decoded greedily, and count as right if they match the truth exactly. On scenes, four baselines stand beside the accuracy: the most frequent answer of the family ("guess") and of the
-    question ("text_only"), and the model itself with an empty picture ("blind") and with that of another scene
-    ("shuffled").
-
-    \b
-    Examples:
-      minigpt4v evaluate
-      minigpt4v evaluate --model runs/mine --split style --scenes 2000 --json
-      minigpt4v evaluate --model runs/mine --data my_val.jsonl
+    Answers are decoded greedily, and count as right if they match the truth exactly. On scenes, four
+    baselines stand beside the accuracy: the most frequent answer of the family ("guess") and of the question
+    ("text_only"), and the model itself with an empty picture ("blind") and with that of another scene ("shuffled").
     """
     place = choose_device(device)
     if data is None:
@@ -68,7 +75,9 @@ def evaluate(context: click.Context, model: str, data: str | None, device: str, 
         return
     for name in ("splits", "scenes", "seed", "world", "baselines"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise BadInput(f"--{name.rstrip('s') if name == 'splits' else name} is for scenes: leave it out with --data")
+            raise BadInput(
+                f"--{name.rstrip('s') if name == 'splits' else name} is for scenes: leave it out with --data"
+            )
     _evaluate_data(model, data, options["allow_outside"], place, as_json)
 
 

@@ -28,7 +28,11 @@ MAX_SEED = 2**31 - 1
 SEED = click.IntRange(0, MAX_SEED)
 
 model_option = click.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FOLDER", help="A shipped model or a run's folder."
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    metavar="NAME|FOLDER",
+    help="A shipped model or a run's folder.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 device_option = click.option(
@@ -36,13 +40,26 @@ device_option = click.option(
 )
 
 
+def examples(*lines: str) -> str:
+    """The examples at the end of a help page."""
+    # the mark in front tells click not to fill the lines into a paragraph
+    return "\b\n" + "\n".join(("Examples:", *(f"  {line}" for line in lines)))
+
+
 def sampling_options(command: Callable) -> Callable:
     """--temperature, --top-k, --top-p and --seed."""
     options = (
-        click.option("--temperature", type=float, default=0.0, show_default=True, help="0 takes the likeliest token."),
+        click.option(
+            "--temperature",
+            type=float,
+            metavar="T",
+            default=0.0,
+            show_default=True,
+            help="0 takes the likeliest token.",
+        ),
         click.option("--top-k", type=int, metavar="K", help="Draw from the K likeliest tokens."),
         click.option("--top-p", type=float, metavar="P", help="Draw from the likeliest tokens that share P, 0 to 1."),
-        click.option("--seed", type=SEED, help="Draw the same again; needs a --temperature above 0."),
+        click.option("--seed", type=SEED, metavar="N", help="Draw the same again; needs a --temperature above 0."),
     )
     for option in reversed(options):
         command = option(command)
@@ -53,7 +70,7 @@ def sampling(temperature: float, top_k: int | None, top_p: float | None, seed: i
     """The options as decoding takes them. Raises ValueError where one is out of range, or would do nothing."""
     import torch
 
-    from minigpt4v.decoding import Sampling
+    from minigpt4v.sampling import Sampling
 
     Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     idle = [name for name, value in (("--top-k", top_k), ("--top-p", top_p), ("--seed", seed)) if value is not None]
@@ -70,7 +87,10 @@ def sampling(temperature: float, top_k: int | None, top_p: float | None, seed: i
 
 
 def choose_device(name: str) -> torch.device:
-    """"auto" is the GPU where there is one. Raises `BadInput` where "cuda" is asked for and there is none."""
+    """The device of that name; "auto" is the GPU where there is one.
+
+    Raises `BadInput` where "cuda" is asked for and there is none.
+    """
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():

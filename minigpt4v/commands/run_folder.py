@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,9 @@ def read_record(folder: Path) -> dict[str, Any]:
             return record
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise BadInput(f"{str(folder)!r} is no training run (it has no usable {_RECORD}): check --out, or leave out --resume")
+    raise BadInput(
+        f"{str(folder)!r} is no training run (it has no usable {_RECORD}): check --out, or leave out --resume"
+    )
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -83,7 +84,9 @@ def code_revision() -> str | None:
         return None
     git = ["git", "-C", str(repository)]
     try:
-        revision = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        revision = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
         changes = subprocess.run(
             [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
         )
@@ -123,5 +126,3 @@ def digest(path: str) -> str:
 def is_main_process() -> bool:
     """Whether this process writes: under torchrun, only the first does."""
     return int(os.environ.get("RANK", "0")) == 0
-
-

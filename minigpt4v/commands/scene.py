@@ -9,32 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minigpt4v.commands.options import SEED, STYLES, WORLDS, json_option
+from minigpt4v.commands.options import SEED, STYLES, WORLDS, examples, json_option
 from minigpt4v.commands.output import BadInput, note, say, say_json
 
 if TYPE_CHECKING:
     from minigpt4v.datasets.scenes import Scene, World
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "minigpt4v scene",
+        'minigpt4v scene "a cat at the top left, a dog at the bottom right, on a blue ground"',
+        'minigpt4v scene "左上角有一只猫，右下角有一只狗" --style twemoji --out two.png',
+    )
+)
 @click.argument("description", required=False)
 @click.option("--out", default="scene.png", show_default=True, metavar="FILE", help="The picture, a .png file.")
-@click.option("--seed", type=SEED, help="Draw the same again.")
+@click.option("--seed", type=SEED, metavar="N", help="Draw the same again.")
 @click.option("--style", type=click.Choice(STYLES), help="Of all drawings. Models never see twemoji in training.")
 @click.option("--world", type=click.Choice(WORLDS), default="core64", show_default=True, help="The things there are.")
 @json_option
-def scene(
-    description: str | None, out: str, seed: int | None, style: str | None, world: str, as_json: bool
-) -> None:
+def scene(description: str | None, out: str, seed: int | None, style: str | None, world: str, as_json: bool) -> None:
     """Draw a random or a described scene.
 
     DESCRIPTION says in English or Chinese what is to be seen. Writes a picture of 64x64 pixels, and says what is in it.
-
-    \b
-    Examples:
-      minigpt4v scene
-      minigpt4v scene "a cat at the top left, a dog at the bottom right, on a blue ground"
-      minigpt4v scene "左上角有一只猫，右下角有一只狗" --style twemoji --out two.png
     """
     path = Path(out)
     if path.suffix.lower() != ".png":

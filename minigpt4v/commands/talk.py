@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minigpt4v.commands.options import json_option, load_model, model_option, sampling, sampling_options
+from minigpt4v.commands.options import examples, json_option, load_model, model_option, sampling, sampling_options
 from minigpt4v.commands.output import note, one_line, say, say_json
 
 if TYPE_CHECKING:
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 _LEAVE, _FORGET = ("exit", "quit"), "new"
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        'minigpt4v ask cat.png "Where is the cat?"',
+        'minigpt4v ask cat.png "猫在哪里？"',
+        'minigpt4v ask cat.png "What is in the middle?" --json',
+        'minigpt4v ask cat.png "What is this?" --model runs/tiny --temperature 0.8 --seed 1',
+    )
+)
 @click.argument("picture")
 @click.argument("question")
 @model_option
@@ -29,20 +36,18 @@ def ask(picture: str, question: str, model: str, as_json: bool, **options: Any) 
     """Answer a question about a picture.
 
     PICTURE is a picture file of any size and common format.
-
-    \b
-    Examples:
-      minigpt4v ask cat.png "Where is the cat?"
-      minigpt4v ask cat.png "猫在哪里？"
-      minigpt4v ask cat.png "What is in the middle?" --json
-      minigpt4v ask cat.png "What is this?" --model runs/tiny --temperature 0.8 --seed 1
     """
     chosen = sampling(**options)
     chat = _open_chat(picture, model)
     _report(chat, chat.ask(question, **chosen), picture, as_json)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "minigpt4v caption cat.png",
+        "minigpt4v caption cat.png --lang zh",
+    )
+)
 @click.argument("picture")
 @click.option("--lang", default="en", show_default=True, type=click.Choice(("en", "zh")), help="English or Chinese.")
 @model_option
@@ -52,18 +57,18 @@ def caption(picture: str, lang: str, model: str, as_json: bool, **options: Any) 
     """Say what is in a picture.
 
     PICTURE is a picture file of any size and common format.
-
-    \b
-    Examples:
-      minigpt4v caption cat.png
-      minigpt4v caption cat.png --lang zh
     """
     chosen = sampling(**options)
     chat = _open_chat(picture, model)
     _report(chat, chat.caption(lang, **chosen), picture, as_json)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "minigpt4v chat cat.png",
+        r"printf 'Where is the cat?\nAnd what is below it?\n' | minigpt4v chat cat.png",
+    )
+)
 @click.argument("picture")
 @model_option
 @sampling_options
@@ -73,11 +78,6 @@ def chat(picture: str, model: str, as_json: bool, **options: Any) -> None:
 
     Ask one question a line. "new" forgets the conversation; "exit" or Ctrl-D ends it. Questions may also be piped in;
     then the first that cannot be answered ends the program. With --json each answer is one line of JSON.
-
-    \b
-    Examples:
-      minigpt4v chat cat.png
-      printf 'Where is the cat?\\nAnd what is below it?\\n' | minigpt4v chat cat.png
     """
     chosen = sampling(**options)
     conversation = _open_chat(picture, model)
@@ -161,21 +161,25 @@ def _as_json(chat: Chat, answer: Answer, picture: str) -> dict[str, Any]:
     }
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "minigpt4v train --data shakespeare.txt --out runs/shakespeare",
+        'minigpt4v write "To be, or" --model runs/shakespeare --temperature 0.8',
+    )
+)
 @click.argument("beginning")
-@click.option("--model", required=True, metavar="FOLDER", help="The folder of a language model (train --data text.txt).")
-@click.option("--tokens", type=click.IntRange(1), default=100, show_default=True, help="How much to write at most.")
+@click.option(
+    "--model", required=True, metavar="FOLDER", help="The folder of a language model (train --data text.txt)."
+)
+@click.option(
+    "--tokens", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="How much to write at most."
+)
 @sampling_options
 @json_option
 def write(beginning: str, model: str, tokens: int, as_json: bool, **options: Any) -> None:
     """Go on with a text, by your own language model.
 
     The text begins with BEGINNING.
-
-    \b
-    Examples:
-      minigpt4v train --data shakespeare.txt --out runs/shakespeare
-      minigpt4v write "To be, or" --model runs/shakespeare --temperature 0.8
     """
     from minigpt4v.language_model import LanguageModel
 

@@ -11,15 +11,15 @@ import numpy as np
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "grey", "white")
 
-# Hue intervals in degrees, and the least saturation. What lies between them belongs to no name: a pixel that people
-# would argue about (coral, crimson, tan, the green of a pear) does not vote.
+# Hue intervals in degrees, the least saturation and the least value. What lies between them belongs to no name: a pixel
+# that people would argue about (coral, crimson, tan, indigo, the green of a pear) does not vote.
 _HUES = {
-    "red": (((0, 9), (346, 360)), 0.65),
-    "orange": (((20, 40),), 0.7),
-    "yellow": (((45, 60),), 0.4),
-    "green": (((80, 165),), 0.4),
-    "blue": (((190, 250),), 0.4),
-    "purple": (((262, 300),), 0.4),
+    "red": (((0, 9), (346, 360)), 0.65, 0.4),
+    "orange": (((20, 40),), 0.7, 0.8),
+    "yellow": (((45, 60),), 0.4, 0.4),
+    "green": (((80, 165),), 0.4, 0.4),
+    "blue": (((190, 225),), 0.4, 0.4),
+    "purple": (((262, 300),), 0.4, 0.4),
 }
 
 
@@ -42,13 +42,13 @@ def name_pixels(rgb: np.ndarray) -> np.ndarray:
     """The index into `COLOURS` of each colour [..., 3] in 0..1, or -1 where no name is clear. Shape [...]."""
     hue, saturation, value = hsv(np.asarray(rgb, dtype=np.float64))
     names = np.full(hue.shape, -1)
-    bright = value > 0.4
-    for colour, (intervals, least) in _HUES.items():
+    for colour, (intervals, least_saturation, least_value) in _HUES.items():
+        vivid = (saturation > least_saturation) & (value > least_value)
         for low, high in intervals:
-            names[bright & (saturation > least) & (hue >= low) & (hue <= high)] = COLOURS.index(colour)
+            names[vivid & (hue >= low) & (hue <= high)] = COLOURS.index(colour)
     names[(saturation > 0.4) & (value > 0.2) & (value < 0.68) & (hue >= 8) & (hue <= 42)] = COLOURS.index("brown")
     pale_red = (saturation > 0.2) & (saturation < 0.55) & (value > 0.8) & ((hue >= 310) | (hue <= 8))
-    strong_pink = bright & (saturation > 0.4) & (hue >= 310) & (hue < np.where(saturation > 0.8, 335, 346))
+    strong_pink = (saturation > 0.4) & (value > 0.4) & (hue >= 310) & (hue < np.where(saturation > 0.8, 335, 346))
     names[pale_red | strong_pink] = COLOURS.index("pink")
     names[(value < 0.25)] = COLOURS.index("black")
     plain = saturation < 0.15

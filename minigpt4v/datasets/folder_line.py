@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minigpt4v.datasets.conversation import Turn
 from minigpt4v.processor import PictureError, PictureProcessor
 
 DEFAULT_QUESTIONS = {"en": "What is in the picture?", "zh": "图里有什么？"}
@@ -29,15 +30,6 @@ _TURN_KEYS = ("question", "answer", "caption", "family")
 
 class LineError(Exception):
     """What is wrong with one line."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One question and its answer; `family` names the kind of question in the scores of an evaluation."""
-
-    question: str
-    answer: str
-    family: str | None = None
 
 
 @dataclass(frozen=True)

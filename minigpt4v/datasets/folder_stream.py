@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder, Turn
+from minigpt4v.datasets.conversation import ConversationEncoder, Turn
 from minigpt4v.datasets.streams import share
 from minigpt4v.datasets.text import TextDataset
 from minigpt4v.processor import PictureProcessor
@@ -59,10 +59,10 @@ def batch_of(rows: Sequence[Row], album: Album, encoder: ConversationEncoder) ->
     """Rows as `AnswerObjective` takes them.
 
     ids, labels, positions, segments [b, t]; images [pictures, 3, h, w] in the order of the rows, None where the rows
-    show none; count = the number of labels.
+    show none; count = the number of answers.
     """
     batch = encoder.batch([encoder.pack(about, images=len(pictures)) for pictures, about in rows])
-    count = int((batch["labels"] != IGNORED).sum())
+    count = sum(len(turns) for _, about in rows for turns in about)
     on_device = {name: tensor.to(album.pictures.device) for name, tensor in batch.items()}
     return on_device | {"images": album.images([number for pictures, _ in rows for number in pictures]), "count": count}
 
@@ -71,7 +71,12 @@ class ConversationStream:
     """Conversations in an order that changes from one pass over the data to the next."""
 
     def __init__(
-        self, conversations: Iterable[Conversation], album: Album, encoder: ConversationEncoder, batch_size: int, seed: int
+        self,
+        conversations: Iterable[Conversation],
+        album: Album,
+        encoder: ConversationEncoder,
+        batch_size: int,
+        seed: int,
     ) -> None:
         self.rows = rows_of(conversations, album)
         self.album, self.encoder, self.batch_size, self.seed = album, encoder, batch_size, seed

@@ -40,7 +40,7 @@ _SIZES = range(18, 31)  # of a thing in its quarter
 _CLOSE_UP_SIZES = range(28, 61)
 _CLOSE_UP_SHARE = 0.5  # of the scenes with one thing
 _PAIRS_HELD_OUT = 10  # one pair of names in ten
-_STANDS_OUT = 48  # a pixel differs from the ground by more than this of 255 in red, green or blue ...
+_STANDS_OUT = 40  # a pixel differs from the ground by more than this of 255 in red, green or blue ...
 _STANDS_OUT_SHARE = 0.2  # ... and at least so many of a drawing's pixels do
 
 
