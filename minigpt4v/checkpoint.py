@@ -38,7 +38,9 @@ def save_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     # clones, because safetensors refuses tensors that share their memory, as tied embeddings do
-    weights = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in module.state_dict().items()}
+    weights = {
+        name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in module.state_dict().items()
+    }
     save_file(weights, partial / "weights.safetensors")
     save_file(_flatten(optimizers), partial / "optimizers.safetensors")
     (partial / "state.json").write_text(json.dumps({"step": step} | state, indent=2) + "\n", encoding="utf-8")

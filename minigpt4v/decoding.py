@@ -23,7 +23,7 @@ from minigpt4v.attention import KeyValueCache, causal_mask
 from minigpt4v.sampling import Sampling, check_count
 
 RUNNERS_UP = 4  # how many other candidates a `Step` tells
-_FILL = 0  # stands where a text has not begun or has ended; it is never seen, so any id of the vocabulary would do
+_FILL = 0  # stands where a text has not begun or has ended (id 0 is <|pad|> in our tokenizers); no token can see it
 
 Prompt = Sequence[int]
 

@@ -164,7 +164,12 @@ def score(examples: Sequence[Example], right: Sequence[bool], by: Callable[[Exam
     for name, members in groups.items():
         hits = [right[i] for i in members]
         low, high = bootstrap_interval([examples[i].picture for i in members], hits)
-        result[name] = {"accuracy": _round(np.mean(hits)), "low": _round(low), "high": _round(high), "count": len(hits)}
+        result[name] = {
+            "accuracy": _round(sum(hits) / len(hits)),
+            "low": _round(low),
+            "high": _round(high),
+            "count": len(hits),
+        }
     return result
 
 
@@ -180,17 +185,18 @@ def evaluate_split(
     examples = make_examples(conversations_about(world, scenes, f"{split}/{seed}"))
     predictions = predict(model, images, examples)
     right = [is_right(e, p.text) for e, p in zip(examples, predictions, strict=True)]
-    families = score(examples, right, lambda example: example.turn.family)
+    families = score(examples, right, _family)
+    languages = {language: score(*_only(examples, right, language), _family) for language in LANGUAGES}
+    for language, rows in languages.items():
+        for family, row in rows.items():
+            families[family][language] = row["accuracy"]
     result = {
         "split": split,
         "scenes": count,
         "questions": len(examples),
         "accuracy": _mean_accuracy(families),
         "families": families,
-        "languages": {
-            language: _mean_accuracy(score(*_only(examples, right, language), lambda example: example.turn.family))
-            for language in LANGUAGES
-        },
+        "languages": {language: _mean_accuracy(rows) for language, rows in languages.items() if rows},
         "calibration": calibration([p.confidence for p in predictions], right),
     }
     if text_only is not None:
@@ -198,7 +204,13 @@ def evaluate_split(
     return result
 
 
-def _add_baselines(model, images, examples, families, text_only) -> dict[str, float]:
+def _add_baselines(
+    model: GPT4V,
+    images: torch.Tensor,
+    examples: Sequence[Example],
+    families: dict[str, dict],
+    text_only: TextOnly,
+) -> dict[str, float]:
     """Put each baseline's accuracy into the families' rows; returns the means over families."""
     answers = {
         "guess": [text_only.guess(example) for example in examples],
@@ -209,7 +221,7 @@ def _add_baselines(model, images, examples, families, text_only) -> dict[str, fl
     means = {}
     for name, texts in answers.items():
         right = [is_right(e, text) for e, text in zip(examples, texts, strict=True)]
-        rows = score(examples, right, lambda example: example.turn.family)
+        rows = score(examples, right, _family)
         means[name] = _mean_accuracy(rows)
         for family, row in rows.items():
             families[family][name] = row["accuracy"]
@@ -221,13 +233,17 @@ def _render(world: World, scenes: Sequence[Scene], device: torch.device) -> torc
     return torch.cat([renderer(scenes[start : start + _BATCH]) for start in range(0, len(scenes), _BATCH)])
 
 
+def _family(example: Example) -> str | None:
+    return example.turn.family
+
+
 def _only(examples: Sequence[Example], right: Sequence[bool], language: str) -> tuple[list[Example], list[bool]]:
     chosen = [i for i, example in enumerate(examples) if example.turn.language == language]
     return [examples[i] for i in chosen], [right[i] for i in chosen]
 
 
 def _mean_accuracy(rows: dict[str, dict]) -> float:
-    return _round(np.mean([row["accuracy"] for row in rows.values()]))
+    return _round(sum(row["accuracy"] for row in rows.values()) / len(rows))
 
 
 def _round(value: float) -> float:

@@ -191,7 +191,10 @@ class GPT4V(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         # clones, because safetensors refuses tensors that share their memory, as tied embeddings do
-        weights = {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in self.state_dict().items()}
+        weights = {
+            name: tensor.cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self.state_dict().items()
+        }
         write_atomically(folder / "model.safetensors", save(weights))
         self.tokenizer.save(folder / "tokenizer.json")
         write_atomically(folder / "config.json", self.config.to_json())
@@ -268,8 +271,6 @@ def _load_tokenizer(path: Path) -> Tokenizer | CharTokenizer:
         return load_tokenizer(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-
-
 
 
 def _check_weights(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from minigpt4v.datasets.conversation import IGNORED
 from minigpt4v.datasets.emoji import Noun
 from minigpt4v.gpt4v import GPT4V
+from minigpt4v.vision import ConvEncoder, PatchEncoder
 
 _LOGIT_SCALE = 3.0  # averaged tokens are short vectors; this lets the classifier become certain within seconds
 
@@ -28,7 +29,7 @@ class NamingObjective(nn.Module):
     for a close-up in the middle.
     """
 
-    def __init__(self, encoder: nn.Module, nouns: int, width: int):
+    def __init__(self, encoder: ConvEncoder | PatchEncoder, nouns: int, width: int):
         super().__init__()
         self.encoder = encoder
         self.classifier = nn.Linear(width, nouns, bias=False)

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -58,10 +59,20 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
             raise ValueError("nothing says when training ends: give steps or minutes")
-        for name in ("steps", "minutes", "accumulate", "log_every", "evaluate_every", "checkpoint_every"):
+        for name in ("steps", "warmup_steps", "accumulate", "log_every", "evaluate_every", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ValueError(f"{name} is {value!r}: give a whole number above 0")
+        for name in ("minutes", "learning_rate", "matrix_learning_rate", "encoder_rate", "decay_share", "clip"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{name} is {value}: give a number above 0")
+        if self.decay_share > 1:
+            raise ValueError(f"decay_share is {self.decay_share}: give a share of the training, at most 1")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {self.weight_decay}: give 0 or a number above it")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed!r}: give a whole number from 0 to {2**32 - 1}")
         if self.precision not in ("no", "bf16"):
             raise ValueError(f"unknown precision {self.precision!r}: choose 'no' or 'bf16'")
 
@@ -120,13 +131,11 @@ class Trainer:
         settings: TrainingSettings,
         *,
         folder: Path | None = None,
-        evaluate: Callable[[], dict[str, float]] | None = None,
+        evaluate: Callable[[], dict[str, Any]] | None = None,
         on_save: Callable[[], None] | None = None,
         title: str = "training",
     ):
-        self.accelerator = Accelerator(
-            mixed_precision=settings.precision, cpu=next(objective.parameters()).device.type == "cpu"
-        )
+        self.accelerator = _new_accelerator(settings.precision, next(objective.parameters()).device)
         optimizers = make_optimizers(objective, settings)
         self.objective, *self.optimizers = self.accelerator.prepare(objective, *optimizers)
         self._full_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
@@ -134,6 +143,8 @@ class Trainer:
         self.evaluate, self.on_save, self.title = evaluate, on_save, title
         self.step, self.seconds = 0, 0.0
         self.history: list[dict[str, Any]] = []
+        # summed loss, right and count since the last entry of the history
+        self._totals = torch.zeros(3, device=self.accelerator.device)
         self._interrupted = False
 
     # -- one step -----------------------------------------------------------------------------------------------
@@ -181,44 +192,51 @@ class Trainer:
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end; returns the history. Raises `Interrupted` after Ctrl-C, FloatingPointError on NaN."""
-        totals = torch.zeros(3, device=self.accelerator.device)
+        self._interrupted = False
+        if self.folder and self.step == 0:
+            self._restore_history(self.folder)  # forget what a run that died before its first checkpoint has left
         self.objective.train()
         with tqdm(total=100, desc=self.title, unit="%", disable=None, bar_format=_BAR) as bar, self._catch_interrupt():
             while self.progress < 1:
                 started = time.perf_counter()
-                totals += self.train_step()
+                self._totals += self.train_step()
                 self.seconds += time.perf_counter() - started
+                stop = self._agree()
                 done = self.progress >= 1
                 if self.step % self.settings.log_every == 0 or done:
-                    self._log(totals, bar)
-                    totals.zero_()
+                    self._log(bar)
                 if self.evaluate and (self.step % self.settings.evaluate_every == 0 or done):
-                    self._evaluate()
-                if self.step % self.settings.checkpoint_every == 0 or done or self._interrupted:
+                    self._evaluate(self.evaluate)
+                if self.step % self.settings.checkpoint_every == 0 or done or stop:
                     self.save()
-                if self._interrupted and not done:
+                if stop and not done:
                     raise Interrupted(self.step)
         self.objective.eval()
         return self.history
 
-    def _log(self, totals: torch.Tensor, bar: tqdm) -> None:
-        loss, right, count = self.accelerator.reduce(totals.clone(), "sum").tolist()
+    def _log(self, bar: tqdm) -> None:
+        loss, right, count = self.accelerator.reduce(self._totals.clone(), "sum").tolist()
+        self._totals.zero_()
         loss, accuracy = loss / max(count, 1), right / max(count, 1)
         if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss became {loss} by step {self.step}: the learning rates ({self.settings.learning_rate}, "
-                f"{self.settings.matrix_learning_rate}) are probably too high; the last checkpoint is untouched"
-            )
+            raise self._diverged("the loss")
         self._record({"loss": round(loss, 5), "training_accuracy": round(accuracy, 5)})
         bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}, right {accuracy:.1%}", refresh=False)
         bar.update(100 * self.progress - bar.n)
 
-    def _evaluate(self) -> None:
+    def _diverged(self, what: str) -> FloatingPointError:
+        return FloatingPointError(
+            f"{what} was no longer a finite number by step {self.step}: the learning rates "
+            f"({self.settings.learning_rate}, {self.settings.matrix_learning_rate}) are probably too high; "
+            "the last checkpoint is untouched"
+        )
+
+    def _evaluate(self, measure: Callable[[], dict[str, Any]]) -> None:
         self.objective.eval()
-        self._record(self.evaluate())
+        self._record(measure())
         self.objective.train()
 
-    def _record(self, numbers: dict[str, float]) -> None:
+    def _record(self, numbers: dict[str, Any]) -> None:
         entry = {"step": self.step, "seconds": round(self.seconds, 2)} | numbers
         self.history.append(entry)
         if self.folder and self.accelerator.is_main_process:
@@ -226,13 +244,29 @@ class Trainer:
             with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
 
+    def _agree(self) -> bool:
+        """Whether to stop. All processes get one answer and one clock: else their rates and last steps would differ."""
+        stop = float(self._interrupted)
+        if self.accelerator.num_processes > 1:
+            mine = torch.tensor([self.seconds, stop], dtype=torch.float64, device=self.accelerator.device)
+            self.seconds, stop = self.accelerator.reduce(mine, "mean").tolist()
+        return stop > 0
+
     # -- checkpoints --------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint and the model, if the run has a folder."""
-        if self.folder is None or not self.accelerator.is_main_process:
+        """Write a checkpoint and the model, if the run has a folder.
+
+        Raises FloatingPointError where a weight is no longer a finite number: the checkpoint before it stays.
+        """
+        if self.folder is None:
             return
-        state = {"seconds": self.seconds, "settings": asdict(self.settings)}
+        if not all(parameter.isfinite().all() for parameter in self.objective.parameters()):
+            raise self._diverged("a weight")
+        totals = self.accelerator.reduce(self._totals.clone(), "sum").tolist()
+        if not self.accelerator.is_main_process:
+            return
+        state = {"seconds": self.seconds, "totals": totals, "settings": asdict(self.settings)}
         save_checkpoint(self.folder, self.step, self._plain_objective(), self.optimizers, state)
         if self.on_save:
             self.on_save()
@@ -240,22 +274,24 @@ class Trainer:
     def resume(self) -> int:
         """Go on from the newest checkpoint in the folder, if there is one; returns the number of steps done."""
         found = checkpoints_in(self.folder) if self.folder else []
-        if found:
+        if self.folder and found:
             state = load_checkpoint(found[-1], self._plain_objective(), self.optimizers)
             self.step, self.seconds = state["step"], state["seconds"]
-            self._restore_history()
+            if self.accelerator.is_main_process:
+                self._totals = torch.tensor(state["totals"], device=self.accelerator.device)
+            self._restore_history(self.folder)
         return self.step
 
     def _plain_objective(self) -> nn.Module:
         return self.accelerator.unwrap_model(self.objective)
 
-    def _restore_history(self) -> None:
+    def _restore_history(self, folder: Path) -> None:
         """Read the history back, without what was written after the checkpoint."""
-        path = self.folder / "history.jsonl"
+        path = folder / "history.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        entries = [entry for line in lines if (entry := _parse(line)) and entry["step"] <= self.step]
-        self.history = entries
-        write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in entries))
+        self.history = [entry for line in lines if (entry := _parse(line)) and entry["step"] <= self.step]
+        if lines and self.accelerator.is_main_process:
+            write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in self.history))
 
     @contextmanager
     def _catch_interrupt(self) -> Iterator[None]:
@@ -273,6 +309,16 @@ class Trainer:
         if self._interrupted:
             raise KeyboardInterrupt
         self._interrupted = True
+
+
+def _new_accelerator(precision: str, device: torch.device) -> Accelerator:
+    """Accelerate as this run needs it.
+
+    Accelerate remembers the precision and the device of a process's first run; a run in a notebook may want others.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
 
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}, {postfix}"

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from PIL import Image
 
 from minigpt4v import plot
@@ -134,10 +135,11 @@ class TestEveryFigure:
         with mpl.rc_context(), plt.style.context(["dark_background", ugly]):
             assert np.array_equal(pixels(CATALOGUE[name]()), expected)
 
-    def test_no_character_is_a_box_and_nothing_warns(self, name: str) -> None:
+    def test_no_character_is_a_box_and_nothing_warns(self, name: str, caplog: pytest.LogCaptureFixture) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # matplotlib warns of every glyph that it draws as a box
-            image = pixels(drawn(name))
+            image = pixels(CATALOGUE[name]())
+        assert not caplog.records  # matplotlib logs every bold word for which a font has no bold cut
         assert image.std() > 5
         corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]  # a light card on pages of any colour
         assert np.all(corners == [int(base.CARD[i : i + 2], 16) for i in (1, 3, 5)])
@@ -332,6 +334,11 @@ class TestConfidence:
         written = [text.get_text() for text in axes.texts]
         assert written == ["90%", "␣an 5%", "猫", "50%", "猫 30%, 狐狸 2%"]  # inside the bar only where there is room
 
+    def test_three_runners_up_at_most(self) -> None:
+        axes = plot.answer_confidence(["a"], [0.5], [[("b", 0.1), ("c", 0.09), ("d", 0.08), ("e", 0.07)]]).axes[0]
+        assert len(axes.patches) == 2 + 3
+        assert axes.texts[-1].get_text() == "b 10%, c 9%, d 8%"
+
     def test_first_token_is_on_top(self) -> None:
         bottom, top = plot.answer_confidence(["a", "b"], [1, 1], [[], []]).axes[0].get_ylim()
         assert bottom > top
@@ -408,6 +415,10 @@ class TestConfusion:
         assert [label.get_text() for label in axes.get_xticklabels()] == ["狗", "cat", "fox"]
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("answer", "truth")
 
+    def test_counts_may_be_shares_already(self) -> None:
+        axes = plot.confusion_matrix([[0.2, 0.2], [0, 0]], ["a", "b"]).axes[0]
+        assert np.allclose(axes.images[0].get_array(), [[0.5, 0.5], [0, 0]])
+
     def test_numbers_read_on_their_ground(self) -> None:
         square = np.diag(np.linspace(1, 100, 20)) + np.diag(np.linspace(99, 0, 20)[:19], 1)  # every share there is
         axes = plot.confusion_matrix(square, list("abcdefghijklmnopqrst")).axes[0]
@@ -456,6 +467,11 @@ class TestFamilies:
             (bar.get_y(), bar.get_y() + bar.get_height()) for bar in plot.accuracy_by_family(rows).axes[0].patches
         )
         assert all(before[1] < after[0] for before, after in pairwise(bars))
+
+    def test_many_splits_and_rounding(self) -> None:
+        rows = [{"family": "a", "split": str(i), "accuracy": 0.3, "low": 0.1 + 0.2, "high": 0.3} for i in range(8)]
+        assert rows[0]["low"] > rows[0]["accuracy"]
+        assert len(plot.accuracy_by_family(rows).axes[0].patches) == 8
 
     def test_one_split_needs_no_legend(self) -> None:
         assert not plot.accuracy_by_family([{"family": "a", "accuracy": 0.5}]).legends
@@ -624,9 +640,13 @@ def write_font(path: Path, family: str, letters: str) -> None:
 
 
 class TestChoiceOfFont:
-    def test_bundled_font_comes_first(self, fresh_fonts: Path) -> None:
-        write_font(fresh_fonts / "NotoSansSC-subset.ttf", "Course Squares", "狗猫")
-        assert fonts.font_families() == ("DejaVu Sans", "Course Squares")
+    def test_bundled_font_comes_first(self, fresh_fonts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fonts, "BUNDLED_FONT", "CourseSquares")
+        write_font(fresh_fonts / "CourseSquares.ttf", "DejaVu Sans", "狗猫")  # the name inside does not count
+        assert fonts.font_families() == ("DejaVu Sans", "CourseSquares")
+        for weight in ("normal", "bold"):
+            found = font_manager.findfont(FontProperties(family="CourseSquares", weight=weight))
+            assert found == str(fresh_fonts / "CourseSquares.ttf")
         assert fonts.missing_characters("狗猫鱼 cat") == "鱼"
         assert fonts.text_width("狗", 72) == pytest.approx(0.8)
         with warnings.catch_warnings():

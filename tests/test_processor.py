@@ -10,6 +10,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from pathlib import Path
 
@@ -416,15 +417,17 @@ class TestBadFiles:
         with pytest.raises(PictureError, match="this PIL image is damaged or cut short"):
             process(image)
 
+    @pytest.mark.parametrize("orientation", [6, None])
     @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
-    def test_random_damage_never_crashes(self, tmp_path: Path, file_format: str) -> None:
+    def test_random_damage_never_crashes(self, tmp_path: Path, file_format: str, orientation: int | None) -> None:
         exif = Image.Exif()
-        exif[0x0112] = 6
+        if orientation:
+            exif[0x0112] = orientation
         buffer = io.BytesIO()
-        gradient(24, 16).save(buffer, format=file_format, exif=exif)
+        gradient(24, 16).save(buffer, format=file_format, **({"exif": exif} if orientation else {}))
         good, chance, path = buffer.getvalue(), random.Random(file_format), tmp_path / "damaged"
         small = PictureProcessor(max_pixels=100_000)
-        for _ in range(60):
+        for _ in range(40):
             data = bytearray(good)
             for _ in range(chance.randint(1, 6)):
                 data[chance.randrange(len(data))] = chance.randrange(256)
@@ -436,6 +439,19 @@ class TestBadFiles:
             else:
                 assert tensor.shape == (3, 64, 64)
                 assert torch.all((tensor >= 0) & (tensor <= 1))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    Image.open(path).load()  # what Pillow refuses must not come through
+
+    def test_pillows_words_cannot_write_to_the_terminal(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "x.png"
+        gradient(4, 4).save(path)
+
+        def fail(*args: object, **kwargs: object) -> None:
+            raise OSError("bad \x1b[31m chunk\nin line two.")
+
+        monkeypatch.setattr(Image, "open", fail)
+        assert "is damaged or cut short (bad  [31m chunk in line two): save" in self.refusal(path)
 
 
 class TestBadValues:
@@ -487,9 +503,10 @@ class TestBadValues:
             process(np.array([[low, high]], np.float64))
 
     def test_rounding_errors_are_clipped(self) -> None:
-        tensor = process(np.array([[-1e-7, 1 + 1e-6]])).tensor
-        assert tensor.min() == 0
-        assert tensor.max() == 1
+        for picture in (np.array([[-1e-7, 1 + 1e-6]]), np.tile([-1e-7, 1 + 1e-6], (64, 32))):
+            tensor = process(picture).tensor
+            assert tensor.min() == 0
+            assert tensor.max() == 1
 
     @pytest.mark.parametrize("dtype", [np.int64, np.uint32, bool, complex, object])
     def test_other_numbers(self, dtype: type) -> None:

@@ -22,8 +22,8 @@ def close(actual, expected, tolerance=1e-5):
 
 def sees(encoder: torch.nn.Module, token: int) -> torch.Tensor:
     """Which pixels [64, 64] the features of one token depend on."""
-    images = torch.rand(1, 3, 64, 64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(encoder.eval().features(images)[0, token].sum(), images)
+    images = torch.rand(1, 3, 64, 64, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(encoder.eval().double().features(images)[0, token].sum(), images)
     return gradient.abs().sum(dim=(0, 1)) > 0
 
 
@@ -155,16 +155,33 @@ def test_wrong_pictures_are_named(config):
 # -- convolutions -----------------------------------------------------------------------------------------------------
 
 
+def receptive_field(encoder: ConvEncoder, cell: int, size: int) -> slice:
+    """The pixels a cell of the grid sees along one axis, by going back through the convolutions."""
+    convolutions = [layer for layer in encoder.convolutions if isinstance(layer, torch.nn.Conv2d)]
+    sizes = [size]
+    for convolution in convolutions:
+        kernel, stride, padding = convolution.kernel_size[0], convolution.stride[0], convolution.padding[0]
+        sizes.append((sizes[-1] + 2 * padding - kernel) // stride + 1)
+    low = high = cell
+    for convolution, inputs in zip(reversed(convolutions), reversed(sizes[:-1]), strict=True):
+        kernel, stride, padding = convolution.kernel_size[0], convolution.stride[0], convolution.padding[0]
+        low = max(low * stride - padding, 0)
+        high = min(high * stride - padding + kernel - 1, inputs - 1)
+    return slice(low, high + 1)
+
+
 @pytest.mark.parametrize(("patch_size", "channels"), [(4, (8,)), (8, (8, 16)), (16, (8, 16, 32))])
-def test_a_token_sees_its_own_cell_and_a_rim_of_four_pixels(patch_size, channels):
+def test_a_token_sees_its_own_cell_and_a_rim(patch_size, channels):
     encoder = make_encoder(dataclasses.replace(CONV, patch_size=patch_size, channels=channels))
     grid = 64 // patch_size
-    row, column = 1, 2
-    seen = sees(encoder, row * grid + column)
-    expected = torch.zeros(64, 64, dtype=torch.bool)
-    top, left = row * patch_size, column * patch_size
-    expected[top - 4 : top + patch_size + 4, left - 4 : left + patch_size + 4] = True
-    assert torch.equal(seen, expected)
+    for row, column in ((0, 2), (1, 2), (3, 0)):
+        down, right = receptive_field(encoder, row, 64), receptive_field(encoder, column, 64)
+        expected = torch.zeros(64, 64, dtype=torch.bool)
+        expected[down, right] = True
+        seen = sees(encoder, row * grid + column)
+        assert torch.equal(seen, expected)
+        cell = seen[row * patch_size : (row + 1) * patch_size, column * patch_size : (column + 1) * patch_size]
+        assert cell.all()
 
 
 def test_features_have_size_one_and_forward_adds_the_places():
@@ -176,13 +193,11 @@ def test_features_have_size_one_and_forward_adds_the_places():
 
 
 def test_features_know_what_but_not_where():
-    encoder = make_encoder(CONV).eval()
-    picture = torch.rand(1, 3, 8, 8)
-    left, right = torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
-    left[:, :, 20:28, 20:28] = picture  # in the middle of cell (1, 1)
-    right[:, :, 20:28, 36:44] = picture  # in the middle of cell (1, 2)
-    close(encoder.features(left)[:, 5], encoder.features(right)[:, 6])
-    assert (encoder(left)[:, 5] - encoder(right)[:, 6]).abs().max() > 0.1
+    encoder, picture = make_encoder(CONV).eval().double(), torch.rand(1, 3, 8, 8)
+    left, right = torch.zeros(2, 1, 3, 256, 256, dtype=torch.float64)
+    left[:, :, 132:140, 100:108] = picture  # far from the border, in cell (8, 6) of 16 x 16
+    right[:, :, 132:140, 116:124] = picture  # the same place in cell (8, 7)
+    close(encoder.features(left)[:, 16 * 8 + 6], encoder.features(right)[:, 16 * 8 + 7])
 
 
 def test_features_of_any_size_that_the_patches_fill():

@@ -42,7 +42,6 @@ def _gather() -> dict[str, Any]:
     import torch
 
     from minigpt4v.datasets.emoji import HELD_OUT_STYLE, STYLES
-    from minigpt4v.datasets.scenes import load_world
     from minigpt4v.gpt4v import shipped_checkpoints
     from minigpt4v.paths import data_folder
     from minigpt4v.plot.fonts import font_families
@@ -54,11 +53,17 @@ def _gather() -> dict[str, Any]:
         "torch": torch.__version__,
         "device": f"GPU: {gpu}" if gpu else f"CPU, threads: {torch.get_num_threads()}",
         "models": [{"name": name, "accuracy": _accuracy(name)} for name in shipped_checkpoints()],
-        "nouns": {name: len(load_world(name).nouns) for name in ("core64", "all")},
+        "nouns": _nouns(),
         "styles": [*STYLES, f"{HELD_OUT_STYLE} (never seen in training)"],
         "data": str(data_folder()),
         "fonts": list(font_families()),
     }
+
+
+def _nouns() -> dict[str, int]:
+    from minigpt4v.datasets.scenes import load_world
+
+    return {name: len(load_world(name).nouns) for name in ("core64", "all")}
 
 
 def _accuracy(name: str) -> dict[str, float]:

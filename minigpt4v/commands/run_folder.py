@@ -58,13 +58,12 @@ def world_of(folder: Path) -> str | None:
     return world if isinstance(world, str) else None
 
 
-def new_record(command: str, options: dict[str, Any], world: str | None) -> dict[str, Any]:
+def new_record(command: str, world: str | None) -> dict[str, Any]:
     """What is known before training starts; "minutes" counts up as the run goes on."""
     import torch
 
     return {
         "command": command,
-        "options": options,
         "world": world,
         "minutes": 0.0,
         "steps": 0,
@@ -118,9 +117,12 @@ def _processor() -> str:
 
 
 def digest(path: str) -> str:
-    """SHA-256 of a file."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file. Raises `BadInput` where it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(f"{path!r} cannot be read ({error.strerror}): put the file back where it was") from error
 
 
 def is_main_process() -> bool:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from minigpt4v.commands.options import SEED, STYLES, WORLDS, examples, json_option
-from minigpt4v.commands.output import BadInput, note, say, say_json
+from minigpt4v.commands.output import note, say, say_json
+from minigpt4v.commands.pictures import png_path
 
 if TYPE_CHECKING:
     from minigpt4v.datasets.scenes import Scene, World
@@ -34,11 +35,7 @@ def scene(description: str | None, out: str, seed: int | None, style: str | None
 
     DESCRIPTION says in English or Chinese what is to be seen. Writes a picture of 64x64 pixels, and says what is in it.
     """
-    path = Path(out)
-    if path.suffix.lower() != ".png":
-        raise BadInput(f"--out {out!r}: the picture is a PNG, so give a name that ends in .png")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise BadInput(f"--out {out!r} cannot be written: give the name of a file in a folder that exists")
+    path = png_path(out)
     from minigpt4v.datasets.scenes import load_world
     from minigpt4v.describe import caption_of
 

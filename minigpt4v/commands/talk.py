@@ -185,10 +185,11 @@ def write(beginning: str, model: str, tokens: int, as_json: bool, **options: Any
 
     chosen = sampling(**options)
     writer = LanguageModel.load(model)
+    pieces = writer.write(beginning, tokens, **chosen)
     if as_json:
-        say_json({"beginning": beginning, "text": "".join(writer.write(beginning, tokens, **chosen))})
+        say_json({"beginning": beginning, "text": "".join(pieces)})
         return
     say(beginning, end="")
-    for piece in writer.write(beginning, tokens, **chosen):
+    for piece in pieces:
         say(piece, end="")
     say("")

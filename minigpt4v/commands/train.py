@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 import time
 from dataclasses import replace
@@ -13,16 +12,16 @@ import click
 
 from minigpt4v.commands.data_files import read_conversations, report
 from minigpt4v.commands.options import PRESETS, SEED, choose_device, device_option, examples, load_model
-from minigpt4v.commands.output import BadInput, note, say
+from minigpt4v.commands.output import note, say
+from minigpt4v.commands.pictures import save_figure
 from minigpt4v.commands.run_folder import check_new, is_main_process, new_record, read_record, write_record
-
 from minigpt4v.commands.train_options import (
-    check_options,
     check_unchanged,
     command_line,
     default_folder,
     merge_options,
     recorded_options,
+    settle_options,
 )
 
 if TYPE_CHECKING:
@@ -67,40 +66,39 @@ def train(context: click.Context, /, out: str | None, resume: bool, device: str,
     Your own data, line by line: {"images": ["cat.png"], "turns": [{"question": "What is it?", "answer": "a cat"}]};
     pictures are named from the folder of the file.
     """
-    options["allow_outside"] = options["allow_outside"] or None  # not given
     folder = Path(out) if out else default_folder(options, resume)
-    if resume:
-        record = read_record(folder)
-        options = merge_options(record["options"], options)
-    check_options(options)
+    record = read_record(folder) if resume else {}
+    options = settle_options(merge_options(record["options"], options) if resume else options)
     place = choose_device(device)
-    if not resume and is_main_process():
-        check_new(folder)
-    run = _make_run(options, folder, place)
     if resume:
         check_unchanged(options, record)
-    else:
-        record = new_record(
-            command_line(context), recorded_options(options), getattr(getattr(run, "world", None), "name", None)
-        )
-    _train(run, folder, record, resume)
+    elif is_main_process():
+        check_new(folder)
+    run = _make_run(options, folder, place)
+    if not resume:
+        record = new_record(command_line(context), _world_of(options))
+    _train(run, folder, record | {"options": recorded_options(options)}, resume)
 
 
 def _make_run(options: dict[str, Any], folder: Path, device: torch.device) -> Run:
-    seed, length = options["seed"] or 0, {}
-    if options["steps"]:
-        length = {"steps": options["steps"], "minutes": None}
+    steps, minutes = options["steps"], options["minutes"]
+    # Steps alone end a run at the same weights on every machine; the default minutes would not.
+    settings = {"steps": steps, "minutes": None} if steps else {}
+    common = {"folder": folder, "seed": options["seed"], "device": device}
     if options["data"]:
-        if options["minutes"]:
-            length["minutes"] = options["minutes"]
-        return _own_data_run(options, folder=folder, seed=seed, device=device, settings=length)
+        return _own_data_run(options, settings=settings | ({"minutes": minutes} if minutes else {}), **common)
     from minigpt4v.presets import PresetRun, find_preset
 
     preset = find_preset(options["preset"])
-    if options["minutes"]:
-        preset = replace(preset, minutes=options["minutes"])
-        length.pop("minutes", None)
-    return PresetRun(preset, folder=folder, seed=seed, device=device, settings=length)
+    if minutes:  # a preset shares them out among its stages
+        preset, settings = replace(preset, minutes=minutes), {"steps": steps}
+    return PresetRun(preset, settings=settings, **common)
+
+
+def _world_of(options: dict[str, Any]) -> str | None:
+    from minigpt4v.presets import PRESETS
+
+    return PRESETS[options["preset"]].world if options["preset"] else None
 
 
 def _own_data_run(options: dict[str, Any], **common: Any) -> Run:
@@ -139,7 +137,9 @@ def _train(run: Run, folder: Path, record: dict[str, Any], resume: bool) -> None
     if history is None:
         _leave_interrupted(folder)
     if writes:
-        _draw(history, folder)
+        from minigpt4v.plot import training_curves
+
+        save_figure(lambda: training_curves(history), folder / "history.png")
         _sum_up(history, folder, record)
 
 
@@ -149,21 +149,6 @@ def _leave_interrupted(folder: Path) -> NoReturn:
     saved = "everything is saved" if checkpoints_in(folder) else "it was too early to save anything"
     note(f"Stopped; {saved}. To go on: minigpt4v train --out {shlex.quote(str(folder))} --resume")
     click.get_current_context().exit(130)
-
-
-def _draw(history: list[dict[str, Any]], folder: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("agg")  # no window, wherever this runs
-    from matplotlib import pyplot as plt
-
-    from minigpt4v.paths import write_atomically
-    from minigpt4v.plot import training_curves
-
-    figure, file = training_curves(history), io.BytesIO()
-    figure.savefig(file, format="png")
-    plt.close(figure)
-    write_atomically(folder / "history.png", file.getvalue())
 
 
 def _sum_up(history: list[dict[str, Any]], folder: Path, record: dict[str, Any]) -> None:

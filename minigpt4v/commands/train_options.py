@@ -11,6 +11,9 @@ import click
 from minigpt4v.commands.output import BadInput
 from minigpt4v.commands.run_folder import digest
 
+_FILES = ("data", "val", "start")
+_LENGTHS = ("steps", "minutes")
+_TYPES = {"seed": int, "steps": int, "minutes": int | float, "allow_outside": bool}  # the others are texts
 _KEPT = ("preset", "data", "val", "start", "tokenizer", "allow_outside", "seed")  # a resumed run keeps these
 _ONLY_WITH_DATA = ("val", "start", "tokenizer", "allow_outside")
 _FLAGS = {"start": "--from", "allow_outside": "--allow-outside"}  # the others are called as they are
@@ -23,8 +26,11 @@ def default_folder(options: dict[str, Any], resume: bool) -> Path:
     return Path("runs") / (options["preset"] or Path(options["data"] or "").stem)
 
 
-def check_options(options: dict[str, Any]) -> None:
-    """Raise `BadInput` or ValueError where the options do not go together, or are out of range."""
+def settle_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with their defaults.
+
+    Raises `BadInput` or ValueError where they do not go together, or are out of range.
+    """
     if not options["preset"] and not options["data"]:
         raise BadInput("nothing says what to train: give --preset tiny, or your own data with --data FILE")
     if options["preset"] and options["data"]:
@@ -34,8 +40,12 @@ def check_options(options: dict[str, Any]) -> None:
     from minigpt4v.training import TrainingSettings
 
     TrainingSettings(steps=options["steps"], minutes=options["minutes"] if options["minutes"] is not None else 1)
-    if not options["data"]:
-        return
+    options = options | {"seed": options["seed"] or 0, "allow_outside": options["allow_outside"] or None}
+    return options | _settle_data(options) if options["data"] else options
+
+
+def _settle_data(options: dict[str, Any]) -> dict[str, Any]:
+    """What has to be said of one's own data besides its name."""
     from minigpt4v.datasets.folder import kind_of
 
     kind = kind_of(options["data"])
@@ -45,26 +55,36 @@ def check_options(options: dict[str, Any]) -> None:
         raise BadInput("--tokenizer is for a plain text (--data x.txt): leave it out")
     if kind == "txt" and options["start"]:
         raise BadInput("--from is for conversations about pictures (--data x.jsonl): leave it out")
-
-
-def merge_options(recorded: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The options of a run that goes on: as it began, but it may be made longer."""
-    for name in _KEPT:
-        same = recorded.get(name)
-        wanted = str(Path(given[name]).absolute()) if name in ("data", "val") and given[name] else given[name]
-        if wanted is not None and wanted != same:
-            was = "without it" if same is None else f"with {same!r}"
-            raise BadInput(f"{_flag(name)} {wanted!r}: the run began {was}; leave the option out, or begin a new run")
-    merged = {name: recorded.get(name) for name in (*_KEPT, "steps", "minutes")}
-    if given["steps"] or given["minutes"]:
-        merged |= {"steps": given["steps"], "minutes": given["minutes"]}
-    return merged
+    return {"tokenizer": options["tokenizer"] or "bpe"} if kind == "txt" else {}
 
 
 def recorded_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The options as run.json keeps them: files by their whole path, with a digest."""
-    kept = options | {name: str(Path(options[name]).absolute()) for name in ("data", "val") if options[name]}
-    return kept | {f"{name}_sha256": digest(options[name]) for name in ("data", "val") if options[name]}
+    """The options as run.json keeps them: files by their whole path, and with a digest."""
+    digests = {f"{name}_sha256": digest(options[name]) for name in ("data", "val") if options[name]}
+    return options | {name: _whole_path(options[name]) for name in _FILES} | digests
+
+
+def _whole_path(name: str | None) -> str | None:
+    """The path of a file or a folder from wherever one looks; the name of a shipped model stays as it is."""
+    return str(Path(name).resolve()) if name and Path(name).exists() else name
+
+
+def merge_options(recorded: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run that goes on: as it began, but it may be made longer.
+
+    Raises `BadInput` where another option is given than the run began with, or the record holds no options.
+    """
+    for name in (*_KEPT, *_LENGTHS):
+        if not isinstance(recorded.get(name), _TYPES.get(name, str) | None):
+            raise BadInput(f"run.json of this run is damaged: {name!r} cannot be {recorded[name]!r}; begin a new run")
+    for name in _KEPT:
+        same = recorded.get(name)
+        wanted = _whole_path(given[name]) if name in _FILES else given[name]
+        if wanted is not None and wanted is not False and wanted != same:
+            was = "without it" if same is None else f"with {same!r}"
+            raise BadInput(f"{_flag(name)} {wanted!r}: the run began {was}; leave the option out, or begin a new run")
+    length = given if any(given[name] is not None for name in _LENGTHS) else recorded
+    return {name: recorded.get(name) for name in _KEPT} | {name: length.get(name) for name in _LENGTHS}
 
 
 def check_unchanged(options: dict[str, Any], record: dict[str, Any]) -> None:

@@ -208,7 +208,9 @@ class _Auditor:
     def relation(self, direction: str, name: int) -> str:
         thing = self.subject(name)
         there = [other for other in self.things if gap(other, thing, direction) >= 0]
-        in_line = sorted((other for other in there if beside(other, thing, direction)), key=lambda t: gap(t, thing, direction))
+        in_line = sorted(
+            (other for other in there if beside(other, thing, direction)), key=lambda t: gap(t, thing, direction)
+        )
         if not in_line and there:
             raise Doubt("something lies there, but only diagonally")
         if len(in_line) > 1 and gap(in_line[0], thing, direction) == gap(in_line[1], thing, direction):

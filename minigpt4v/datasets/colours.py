@@ -16,7 +16,7 @@ COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"
 _HUES = {
     "red": (((0, 9), (346, 360)), 0.65, 0.4),
     "orange": (((20, 40),), 0.7, 0.8),
-    "yellow": (((45, 60),), 0.4, 0.4),
+    "yellow": (((45, 60),), 0.4, 0.7),
     "green": (((80, 165),), 0.4, 0.4),
     "blue": (((190, 225),), 0.4, 0.4),
     "purple": (((262, 300),), 0.4, 0.4),
@@ -48,7 +48,7 @@ def name_pixels(rgb: np.ndarray) -> np.ndarray:
             names[vivid & (hue >= low) & (hue <= high)] = COLOURS.index(colour)
     names[(saturation > 0.4) & (value > 0.2) & (value < 0.68) & (hue >= 8) & (hue <= 42)] = COLOURS.index("brown")
     pale_red = (saturation > 0.2) & (saturation < 0.55) & (value > 0.8) & ((hue >= 310) | (hue <= 8))
-    strong_pink = (saturation > 0.4) & (value > 0.4) & (hue >= 310) & (hue < np.where(saturation > 0.8, 335, 346))
+    strong_pink = (saturation > 0.4) & (value > 0.7) & (hue >= 310) & (hue < np.where(saturation > 0.8, 335, 346))
     names[pale_red | strong_pink] = COLOURS.index("pink")
     names[(value < 0.25)] = COLOURS.index("black")
     plain = saturation < 0.15

@@ -7,7 +7,6 @@ that fit more than one thing are found in the keywords of the Unicode CLDR. Noth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -29,7 +28,7 @@ REGIONS: dict[str, Box] = {
     "bottom right": (_HALF, _HALF, IMAGE_SIZE, IMAGE_SIZE),
     "middle": (24, 24, 40, 40),
 }
-_SEEN = 32  # alpha from which a pixel counts as part of a drawing
+_SEEN = 64  # alpha from which a pixel counts as part of a drawing
 _VISIBLE_DIFFERENCE = 12  # in CIELAB, between a pixel and the ground
 _VISIBLE_SHARE = 0.2  # of a drawing's opaque pixels
 
@@ -49,8 +48,10 @@ FOCAL_COLOURS = {
 }
 _TO_LAB = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
 
-# Keywords of the CLDR that only come to mind with a thing: a sunflower is not called a sun.
-_ASSOCIATIONS = {("sunflower", "sun"), ("octopus", "fish")}
+# (thing, keyword) where the CLDR's keyword only comes to mind with the thing: a sunflower is not called a sun.
+_ASSOCIATIONS = {("sunflower", "sun"), ("octopus", "fish"), ("paintbrush", "painting"), ("pencil", "paintbrush")} | {
+    (accessory, "dress") for accessory in ("purse", "handbag", "high heel", "boot")
+}
 
 
 def audit_scene(world: World, scene: Scene) -> list[str]:
@@ -117,25 +118,34 @@ def _inside(inner: Box, outer: Box) -> bool:
 
 def _lab(rgb: Any) -> np.ndarray:
     """CIELAB coordinates [n, 3], up to an offset, of colours [n, 3] in 0..255, by Little CMS."""
-    converted = ImageCms.applyTransform(Image.fromarray(np.asarray(rgb, dtype=np.uint8)[None]), _TO_LAB)
-    return np.stack([np.asarray(channel, dtype=float)[0] for channel in converted.split()], axis=-1) * (100 / 255, 1, 1)
+    picture = Image.new("LAB", (len(rgb), 1))
+    _TO_LAB.apply(Image.fromarray(np.asarray(rgb, dtype=np.uint8)[None]), picture)
+    channels = [np.asarray(channel, dtype=float)[0] for channel in picture.split()]
+    return np.stack(channels, axis=-1) * (100 / 255, 1, 1)
+
+
+@lru_cache
+def _focal_points() -> tuple[np.ndarray, np.ndarray]:
+    """The word of each focal colour, and its CIELAB coordinates."""
+    words = [word for word, points in FOCAL_COLOURS.items() for _ in points]
+    return np.array(words), _lab([point for points in FOCAL_COLOURS.values() for point in points])
+
+
+@lru_cache
+def _ground_points() -> np.ndarray:
+    return _lab(list(GROUNDS.values()))
 
 
 @lru_cache(maxsize=10_000)
 def look(world: World, style: str, noun: int) -> tuple[str, frozenset[str]]:
     """The colour word that most pixels of a drawing suggest, and the grounds on which it can be seen."""
     tile = world.tiles[style][noun]
-    pixels = _lab(tile[tile[..., 3] > 127][:, :3])
-    words = [word for word, points in FOCAL_COLOURS.items() for _ in points]
-    points = _lab([point for points in FOCAL_COLOURS.values() for point in points])
-    nearest = np.linalg.norm(pixels[:, None] - points, axis=-1).argmin(axis=1)
-    votes = [words[i] for i in nearest]
-    grounds = [
-        ground
-        for ground, rgb in GROUNDS.items()
-        if (np.linalg.norm(pixels - _lab([rgb]), axis=-1) > _VISIBLE_DIFFERENCE).mean() >= _VISIBLE_SHARE
-    ]
-    return max(FOCAL_COLOURS, key=votes.count), frozenset(grounds)
+    pixels = _lab(tile[tile[..., 3] > 127][:, :3])[:, None]
+    words, points = _focal_points()
+    votes = list(words[np.linalg.norm(pixels - points, axis=-1).argmin(axis=1)])
+    differs = np.linalg.norm(pixels - _ground_points(), axis=-1) > _VISIBLE_DIFFERENCE
+    visible = differs.mean(axis=0) >= _VISIBLE_SHARE
+    return max(FOCAL_COLOURS, key=votes.count), frozenset(g for g, seen in zip(GROUNDS, visible, strict=True) if seen)
 
 
 @lru_cache(maxsize=10_000)

@@ -18,6 +18,7 @@ _ALSO_FITS = {
     "car": ("taxi", "ambulance", "truck", "fire truck", "van"),
     "cat": ("tiger", "leopard"),
     "chicken": ("chick",),
+    "christmas tree": ("pine tree",),
     "cloud": ("rainbow", "tornado"),
     "computer": ("keyboard", "printer", "floppy disk", "disc"),
     "cookie": ("rice cracker",),

@@ -217,15 +217,6 @@ FOLLOW_UPS: dict[str, dict[str, tuple[str, ...]]] = {
             "那它的{direction}有什么？",
         ),
     },
-    "category": {
-        "en": (
-            "And what kind of thing is it?",
-            "What kind of thing is it?",
-            "And what sort of thing is it?",
-            "What sort of thing is it?",
-        ),
-        "zh": ("它是哪一类东西？", "那它是哪一类东西？", "它属于哪一类？", "那它属于哪一类？"),
-    },
 }
 
 FAMILIES = (
@@ -247,41 +238,12 @@ FAMILIES = (
 _SLOT = re.compile(r"\{\w+\}")
 
 # Chinese is written without spaces; these words (and the names) are what the tokenizer learns as wholes.
-_WORDS_ZH = (
-    *(
-        "什么",
-        "东西",
-        "哪里",
-        "哪儿",
-        "地方",
-        "哪个",
-        "哪种",
-        "哪一类",
-        "同一类",
-        "属于",
-        "颜色",
-        "背景",
-        "最大",
-        "最小",
-    ),
-    *(
-        "看到",
-        "图里",
-        "有没有",
-        "没有",
-        "一共",
-        "请问",
-        "请说出",
-        "请给",
-        "描述",
-        "这张图",
-        "画了",
-        "这是",
-        "这个",
-        "一句",
-        "说明",
-    ),
-    *("判断", "对错", "还是", "这句话", "都", "不是", "左边", "右边", "上面", "下面"),
+_WORDS_ZH = re.findall(
+    r"\w+",
+    """
+    什么 东西 哪里 哪儿 地方 哪个 哪种 哪一类 同一类 属于 颜色 背景 最大 最小 看到 图里 有没有 没有 一共
+    请问 请说出 请给 描述 这张图 画了 这是 这个 一句 说明 判断 对错 还是 这句话 都 不是 左边 右边 上面 下面
+    """,
 )
 
 

@@ -7,9 +7,12 @@ None. The answers are checked by `auditor.py`, which knows nothing of this file.
 
 from __future__ import annotations
 
+import math
 import random
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 from minigpt4v.datasets import phrasings
@@ -18,7 +21,7 @@ from minigpt4v.datasets.phrasings import FAMILIES, FOLLOW_UPS, LANGUAGES, QUESTI
 from minigpt4v.datasets.scenes import PLACES, Scene, SceneObject, World
 
 _CLEARLY_APART = 16  # pixels between centres from which "left of" is beyond doubt; half a quarter's side
-_CLEARLY_BIGGER = 4  # pixels between the sides of two boxes
+_CLEARLY_BIGGER = 3.5  # pixels between the longer sides of what is seen of two things
 _NOTHING_SHARE = 0.1  # of the "what is ...?" questions that could be answered "Nothing."
 _DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "above": (0, -1), "below": (0, 1)}
 _OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
@@ -47,6 +50,21 @@ def _in_line(other: SceneObject, thing: SceneObject, direction: str) -> bool:
 
 def _distance(a: SceneObject, b: SceneObject) -> float:
     return abs(a.centre[0] - b.centre[0]) + abs(a.centre[1] - b.centre[1])
+
+
+@lru_cache
+def _odds_of_one_category(world: World) -> float:
+    """How many times as often two to four nouns of a world are all of one category as all of different ones.
+
+    "Of the same kind?" can only be "yes" for the former and only "no" for the latter; the odds make up for it.
+    """
+    counts = Counter(noun.category for noun in world.nouns).values()
+    alike = different = 0.0
+    for size in (2, 3, 4):
+        choices = math.comb(sum(counts), size)
+        alike += sum(math.comb(count, size) for count in counts) / choices
+        different += sum(map(math.prod, combinations(counts, size))) / choices
+    return alike / different
 
 
 @dataclass
@@ -212,11 +230,12 @@ class _Asker:
         """The clearly biggest and the clearly smallest thing, where there are such."""
         if len(self.things) < 2:
             return []
-        ordered = sorted(self.things, key=lambda thing: thing.size)
+        ordered = sorted(self.things, key=self.world.drawn_size)
+        sizes = [self.world.drawn_size(thing) for thing in ordered]
         found = []
-        if ordered[-1].size - ordered[-2].size >= _CLEARLY_BIGGER:
+        if sizes[-1] - sizes[-2] >= _CLEARLY_BIGGER:
             found.append((ordered[-1], "biggest" if self.language == "en" else "最大"))
-        if ordered[1].size - ordered[0].size >= _CLEARLY_BIGGER:
+        if sizes[1] - sizes[0] >= _CLEARLY_BIGGER:
             found.append((ordered[0], "smallest" if self.language == "en" else "最小"))
         return [(thing, word) for thing, word in found if thing in self.named]
 
@@ -227,10 +246,11 @@ class _Asker:
         if not self.several_kinds:
             return None
         kind = lambda thing: self.world.nouns[thing.noun].category  # noqa: E731
-        chosen = self.balanced([(kind(a) == kind(b), (a, b)) for a, b in combinations(self.things, 2)])
-        if chosen is None:
+        options = [(kind(a) == kind(b), (a, b)) for a, b in combinations(self.things, 2)]
+        only_no = not any(same for same, _ in options)
+        if only_no and (not options or self.rng.random() >= _odds_of_one_category(self.world)):
             return None
-        same, (first, second) = chosen
+        same, (first, second) = self.balanced(options)
         slots = self.place_slots(first.place) | self.place_slots(second.place, "2")
         return self.turn("same_category", self.yes(same), **slots)
 
@@ -293,6 +313,8 @@ class _Asker:
         opening, thing = self.rng.choice(openings)
         first = opening(thing)
         follow_ups = self.follow_ups(thing, first.family == "size")
+        if not follow_ups:
+            return None
         chosen = self.rng.sample(follow_ups, min(len(follow_ups), self.rng.randint(1, 2)))
         chosen.sort(key=lambda option: option[0])  # once another thing is named, "it" could mean that one
         return (first, *(make() for _, make in chosen))
@@ -303,7 +325,7 @@ class _Asker:
         def make(kind: str, answer: str, **slots: str) -> tuple[bool, Callable[[], Turn]]:
             return kind == "relation", lambda: self.turn("dialogue", answer, FOLLOW_UPS, kind, **slots)
 
-        found = [make("category", self.category_answer(thing))] if self.several_kinds else []
+        found = []  # not its category: whoever has read its name needs no picture to tell that
         if thing.colour:
             found.append(make("colour", self.colour_answer(thing.colour)))
         if place_unknown:

@@ -7,7 +7,7 @@ is a disagreement with the other. A sentence that no pattern fits has no reading
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ IT = -1
 """The index of "it", where a noun's index is meant."""
 
 # slot -> what may stand there -> what it means
-_ENGLISH_WORDS = {
+_ENGLISH_WORDS: dict[str, dict[str, Any]] = {
     "place": {
         "at the top left": "top left",
         "at the top right": "top right",
@@ -38,7 +38,7 @@ _ENGLISH_WORDS = {
     "ground": {"the ground": None},
     "its": {"its": IT},
 }
-_CHINESE_WORDS = {
+_CHINESE_WORDS: dict[str, dict[str, Any]] = {
     "place": {
         "左上角": "top left",
         "右上角": "top right",
@@ -182,7 +182,7 @@ class Reader:
             text = _small_first_letter(text)
         return self._read(text, self._questions)
 
-    def _compile(self, patterns: dict[str, tuple[str, ...]]) -> list[tuple[str, re.Pattern[str]]]:
+    def _compile(self, patterns: Mapping[str, Sequence[str]]) -> list[tuple[str, re.Pattern[str]]]:
         return [
             (kind, re.compile(re.sub("<([a-z_]+2?)>", self._slot, pattern)))
             for kind, alternatives in patterns.items()

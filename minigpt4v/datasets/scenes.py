@@ -17,7 +17,16 @@ from itertools import combinations, permutations
 import numpy as np
 
 from minigpt4v.datasets.colours import dominant_colour
-from minigpt4v.datasets.emoji import HELD_OUT_STYLE, STYLES, WORLDS, Noun, held_out_nouns, load_atlas, load_nouns
+from minigpt4v.datasets.emoji import (
+    HELD_OUT_STYLE,
+    STYLES,
+    TILE_SIZE,
+    WORLDS,
+    Noun,
+    held_out_nouns,
+    load_atlas,
+    load_nouns,
+)
 from minigpt4v.datasets.names import may_be_called
 
 IMAGE_SIZE = 64
@@ -40,6 +49,7 @@ _SIZES = range(18, 31)  # of a thing in its quarter
 _CLOSE_UP_SIZES = range(28, 61)
 _CLOSE_UP_SHARE = 0.5  # of the scenes with one thing
 _PAIRS_HELD_OUT = 10  # one pair of names in ten
+_SEEN = 64  # alpha, of 255, from which a pixel counts as drawn
 _STANDS_OUT = 40  # a pixel differs from the ground by more than this of 255 in red, green or blue ...
 _STANDS_OUT_SHARE = 0.2  # ... and at least so many of a drawing's pixels do
 
@@ -55,6 +65,13 @@ class SceneObject:
     size: int
     flipped: bool = False
     colour: str | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.x, self.y) < 0 or self.size < 1 or max(self.x, self.y) + self.size > IMAGE_SIZE:
+            raise ValueError(
+                f"a box of side {self.size} at x={self.x}, y={self.y} leaves the picture: it must lie within "
+                f"{IMAGE_SIZE}x{IMAGE_SIZE} pixels"
+            )
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -77,6 +94,10 @@ class Scene:
 
     ground: str
     objects: tuple[SceneObject, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.ground not in GROUNDS:
+            raise ValueError(f"unknown ground colour {self.ground!r}: choose one of {', '.join(GROUNDS)}")
 
     def at(self, place: str) -> SceneObject | None:
         """The thing at a place, or None."""
@@ -130,6 +151,14 @@ class World:
             for style, tiles in self.tiles.items()
             for i, tile in enumerate(tiles)
         }
+
+    @cached_property
+    def _drawn_shares(self) -> dict[tuple[str, int], float]:
+        return {(style, i): _drawn_share(tile) for style, tiles in self.tiles.items() for i, tile in enumerate(tiles)}
+
+    def drawn_size(self, thing: SceneObject) -> float:
+        """The longer side, in pixels, of what is seen of a thing: a comet's tail fades long before its box ends."""
+        return thing.size * self._drawn_shares[thing.style, thing.noun]
 
     def grounds(self, style: str, noun: int) -> frozenset[str]:
         """The grounds on which this drawing can be seen: a yellow moon on a yellow one would be no fair question."""
@@ -199,6 +228,12 @@ def _stands_out(tile: np.ndarray, ground: str) -> bool:
     return bool((difference > _STANDS_OUT).mean() >= _STANDS_OUT_SHARE)
 
 
+def _drawn_share(tile: np.ndarray) -> float:
+    """The part of a tile's side that its drawing takes, the longer way."""
+    seen = tile[..., 3] > _SEEN
+    return max(1 + np.ptp(np.flatnonzero(seen.any(axis))) for axis in (0, 1)) / TILE_SIZE
+
+
 def _is_held_out(first_id: str, second_id: str) -> bool:
     """A tenth of all pairs, the same in every world: decided by a hash of the two ids."""
     digest = hashlib.sha256("+".join(sorted((first_id, second_id))).encode()).digest()
@@ -246,10 +281,10 @@ def _draw_nouns(world: World, count: int, rng: random.Random, split: str) -> lis
         return rng.sample(range(world.trained, len(world.nouns)), count)
     if split == "pairs":
         first = rng.choice([a for a in range(world.trained) if world._held_out_partners[a]])
-        chosen = [first, rng.choice(sorted(world._held_out_partners[first]))]
-        chosen += rng.sample([k for k in range(world.trained) if k not in chosen], count - 2)
-        rng.shuffle(chosen)
-        return chosen
+        pair = [first, rng.choice(sorted(world._held_out_partners[first]))]
+        nouns = pair + rng.sample([k for k in range(world.trained) if k not in pair], count - 2)
+        rng.shuffle(nouns)
+        return nouns
     chosen: list[int] = []
     while len(chosen) < count:
         noun = rng.randrange(world.trained)

@@ -39,7 +39,11 @@ class _Scenes:
 
 
 class SceneStream(_Scenes):
-    """Scenes with one conversation of every family each, packed behind the picture."""
+    """Scenes with several conversations each, packed behind the picture.
+
+    families may hold a family more than once: that makes it so many times as frequent. conversations: how many
+    entries of it are drawn for a scene, those that the scene does not allow included; None = all, in order.
+    """
 
     name = "seeing"
 
@@ -52,9 +56,11 @@ class SceneStream(_Scenes):
         device: str | torch.device = "cpu",
         families: Sequence[str] = FAMILIES,
         languages: Sequence[str] = LANGUAGES,
+        conversations: int | None = None,
     ):
         super().__init__(world, batch_size, seed, device)
         self.encoder, self.families, self.languages = encoder, families, languages
+        self.conversations = conversations
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, torch.Tensor | int]:
         """ids, labels, positions, segments [b, t], images [b, 3, 64, 64], count = the number of answers."""
@@ -62,7 +68,8 @@ class SceneStream(_Scenes):
         for number in share(self.batch_size, part, parts):
             rng = self.source(step, number)
             scenes.append(random_scene(self.world, rng))
-            conversations.append(ask_all(self.world, scenes[-1], rng, self.families, self.languages))
+            families = rng.sample(self.families, self.conversations) if self.conversations else self.families
+            conversations.append(ask_all(self.world, scenes[-1], rng, families, self.languages))
         batch = pack_batch(conversations, self.encoder, self.renderer.device)
         return batch | {"images": self.pictures(scenes, step, part, parts)}
 

@@ -29,7 +29,7 @@ from minigpt4v.plot.fonts import font_families
 BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE)
 CARD, PANEL, RULE, QUIET, INK = "#fbfaf7", "#f2f0ea", "#d5d2c9", "#5c5a55", "#1d1d1f"
-GOOD, BAD = "#00694c", "#a84300"  # green and vermillion, darkened until small text reads (contrast 6 on the card)
+GOOD, BAD = "#00694c", "#a84300"  # green and vermillion, darkened until small text reads (a contrast of 5.8 at least)
 # Light to dark in one hue, steep at the start: one mistake in a hundred is to be seen.
 _SHADES = [(0, CARD), (0.05, "#d6e8f3"), (0.3, "#8fc1e0"), (0.7, BLUE), (1, "#063a5c")]
 SHARES = LinearSegmentedColormap.from_list("shares", _SHADES)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import replace
 from functools import cache
 
 from matplotlib import font_manager
@@ -33,8 +34,11 @@ def chinese_font() -> str | None:
         UserWarning: there is none; Chinese characters will be drawn as "�".
     """
     for path in sorted((data_folder() / "fonts").glob(f"{BUNDLED_FONT}.[ot]tf")):
-        font_manager.fontManager.addfont(path)
-        return font_manager.get_font(path).family_name
+        # Under a name of its own, so that every machine draws with this very file; and as bold too, because there is
+        # no bold cut, and matplotlib would say so in its log at each bold word.
+        entry = font_manager.ttfFontProperty(font_manager.get_font(path))
+        font_manager.fontManager.ttflist += [replace(entry, name=BUNDLED_FONT, weight=weight) for weight in (400, 700)]
+        return BUNDLED_FONT
     installed = {entry.name for entry in font_manager.fontManager.ttflist}
     for family in SYSTEM_FONTS:
         if family in installed:
@@ -114,9 +118,9 @@ def wrap(text: str, width: float, size: float = 10, *, bold: bool = False) -> st
         if piece == "\n":
             lines.append("")
             continue
-        full = lines[-1] and text_width(lines[-1] + piece, size, bold=bold) > width
-        lines[len(lines) :] = [""] if full else []
-        lines[-1] += piece.lstrip(" ") if full else piece
+        if lines[-1] and text_width(lines[-1] + piece, size, bold=bold) > width:
+            lines.append("")
+        lines[-1] += piece if lines[-1] else piece.lstrip(" ")
         while len(lines[-1]) > 1 and text_width(lines[-1], size, bold=bold) > width:  # one word, wider than the line
             word = lines[-1]
             end = next(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -50,7 +51,7 @@ def answer_confidence(
     Args:
         tokens: the tokens of the answer, in order.
         probabilities: [tokens], the probability of each when it was chosen, 0..1.
-        runners_up: for each token the next best ones with their probabilities, best first; may be empty.
+        runners_up: for each token the next best ones with their probabilities, best first; at most three are drawn.
         alt: the description.
 
     Raises:
@@ -81,7 +82,8 @@ def _draw_confidence(axes: Axes, row: int, chance: float, others: Sequence[tuple
     axes.barh(row, 1, color=PANEL, height=BAR)
     axes.barh(row, chance, color=BLUE, height=BAR)
     start = chance
-    for (token, other), grey in zip(others, GREYS * len(others), strict=False):
+    others = others[: len(GREYS)]
+    for (token, other), grey in zip(others, GREYS, strict=False):
         axes.barh(row, other, left=start, color=grey, height=BAR, edgecolor=CARD, linewidth=0.6)
         if BAR_LENGTH * other > 0.08 + text_width(visible(token), 9):
             axes.text(start + other / 2, row, visible(token), ha="center", va="center", fontsize=9)
@@ -189,7 +191,8 @@ def confusion_matrix(counts: ArrayLike, labels: Sequence[str], *, alt: str | Non
         raise ValueError(f"counts of shape {list(table.shape)} for {size} labels: give [{size}, {size}]")
     if not (np.isfinite(table).all() and table.min() >= 0):
         raise ValueError(f"counts from {table.min():g} to {table.max():g}: give finite numbers of at least 0")
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    totals = table.sum(axis=1, keepdims=True)
+    shares = np.divide(table, totals, out=np.zeros_like(table), where=totals > 0)
     numbered = size <= NUMBERED_CLASSES
     font_size, cell = (9.0, 0.36) if numbered else (6.5, 0.14)
     with style():
@@ -246,7 +249,9 @@ def accuracy_by_family(rows: Iterable[Mapping[str, Any]], *, alt: str | None = N
         _count_in_percent(axes.xaxis)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        handles: list[Any] = [Patch(color=PALETTE[i], label=drawable(split)) for i, split in enumerate(splits) if split]
+        handles: list[Any] = [
+            Patch(color=PALETTE[i % len(PALETTE)], label=drawable(split)) for i, split in enumerate(splits) if split
+        ]
         handles += [Line2D([], [], label=drawable(name), **_marker(i)) for i, name in enumerate(baselines)]
         if handles:
             figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
@@ -255,12 +260,10 @@ def accuracy_by_family(rows: Iterable[Mapping[str, Any]], *, alt: str | None = N
 
 
 def _check_interval(record: Mapping[str, Any]) -> None:
-    low, middle, high = (
-        record.get("low", record["accuracy"]),
-        record["accuracy"],
-        record.get("high", record["accuracy"]),
-    )
-    if not 0 <= low <= middle <= high <= 1:
+    accuracy = record["accuracy"]
+    rising = [0, record.get("low", accuracy), accuracy, record.get("high", accuracy), 1]
+    if not all(after - before >= -1e-9 for before, after in pairwise(rising)):  # written so that NaN fails
+        low, middle, high = rising[1:4]
         raise ValueError(f"{record['family']!r}: {low:g}, {middle:g}, {high:g} must rise from low to high inside 0..1")
 
 
@@ -277,7 +280,7 @@ def _draw_family(
     accuracy = record["accuracy"]
     axes.barh(y, accuracy, height=thickness * 0.9, color=PALETTE[split % len(PALETTE)])
     if "low" in record and "high" in record:
-        ends = [[accuracy - record["low"]], [record["high"] - accuracy]]
+        ends = [[max(0, accuracy - record["low"])], [max(0, record["high"] - accuracy)]]
         axes.errorbar(accuracy, y, xerr=ends, color=INK, capsize=2, linewidth=1.2)
     axes.text(1.015, y, f"{accuracy:.1%}", transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
     for name, value in record.get("baselines", {}).items():

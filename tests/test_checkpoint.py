@@ -1,0 +1,268 @@
+"""checkpoint.py: what is written comes back bit for bit, and whatever breaks while writing, a whole checkpoint stays."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small_models import small_gpt4v
+from torch import nn
+
+from minigpt4v import checkpoint
+from minigpt4v.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from minigpt4v.objectives import AnswerObjective
+from minigpt4v.training import TrainingSettings, make_optimizers
+
+SETTINGS = TrainingSettings(steps=1)
+
+
+class Run:
+    """A model and its optimisers after some steps on made-up gradients."""
+
+    def __init__(self, steps: int = 0, seed: int = 0, **text):
+        torch.manual_seed(seed)
+        self.module = AnswerObjective(small_gpt4v("conv", **text))
+        self.optimizers = make_optimizers(self.module, SETTINGS)
+        for number in range(steps):
+            self.update(number)
+
+    def update(self, number: int) -> None:
+        generator = torch.Generator().manual_seed(number)
+        for parameter in self.module.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def save(self, folder: Path, step: int, **state) -> Path:
+        return save_checkpoint(folder, step, self.module, self.optimizers, state)
+
+    def load(self, path: Path) -> dict:
+        return load_checkpoint(path, self.module, self.optimizers)
+
+    def moments(self) -> dict:
+        return {
+            (i, parameter, entry): value
+            for i, optimizer in enumerate(self.optimizers)
+            for parameter, entries in optimizer.state_dict()["state"].items()
+            for entry, value in entries.items()
+        }
+
+
+def same(first: dict, second: dict) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) and first[name].dtype == second[name].dtype for name in first
+    )
+
+
+def assert_same(first: Run, second: Run) -> None:
+    assert same(first.module.state_dict(), second.module.state_dict())
+    assert same(first.moments(), second.moments())
+
+
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
+    """Weights, buffers, and the moments of AdamW and of Muon; the next update shows that they are in their places."""
+    first = Run(steps=3)
+    path = first.save(tmp_path, 3, seconds=1.5, settings={"steps": 9})
+    assert path == tmp_path / "checkpoints" / "step-00000003"
+    assert sorted(file.name for file in path.iterdir()) == [
+        "optimizers.safetensors",
+        "state.json",
+        "weights.safetensors",
+    ]
+    second = Run(seed=1)
+    assert second.load(path) == {"step": 3, "seconds": 1.5, "settings": {"steps": 9}}
+    assert_same(first, second)
+    kinds = {entry for _, _, entry in second.moments()}
+    assert kinds == {"step", "exp_avg", "exp_avg_sq", "momentum_buffer"}
+    for run in (first, second):
+        run.update(3)
+    assert_same(first, second)
+
+
+def test_the_rates_of_the_running_optimisers_stay(tmp_path):
+    path = Run(steps=1).save(tmp_path, 1)
+    run = Run()
+    run.optimizers[0].param_groups[0]["lr"] = 0.125
+    run.load(path)
+    assert run.optimizers[0].param_groups[0]["lr"] == 0.125
+
+
+def test_a_run_that_has_not_begun_can_be_saved(tmp_path):
+    first, second = Run(), Run(seed=1)
+    assert second.load(first.save(tmp_path, 0)) == {"step": 0}
+    assert_same(first, second)
+
+
+def test_tied_embeddings_and_turned_matrices_come_back(tmp_path):
+    first, second = Run(steps=1, tie_embeddings=True), Run(seed=1, tie_embeddings=True)
+    head = first.module.model.gpt.head
+    with torch.no_grad():
+        head.weight.set_(head.weight.t().contiguous().t())
+    second.load(first.save(tmp_path, 1))
+    assert_same(first, second)
+    assert second.module.model.gpt.head.weight is second.module.model.gpt.token_embedding.weight
+
+
+# -- one after the other ----------------------------------------------------------------------------------------------
+
+
+def test_only_the_newest_checkpoint_is_kept(tmp_path):
+    assert checkpoints_in(tmp_path) == []
+    run = Run()
+    for step in (9, 10, 100, 99_999_999):
+        path = run.save(tmp_path, step)
+        assert checkpoints_in(tmp_path) == [path]
+        assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == [path.name]
+
+
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
+    path = Run().save(tmp_path, 7)
+    for step in (1000, 80, 12_345_678):
+        shutil.copytree(path, path.with_name(f"step-{step:08d}"))
+    assert [int(each.name.removeprefix("step-")) for each in checkpoints_in(tmp_path)] == [7, 80, 1000, 12_345_678]
+
+
+def test_a_checkpoint_of_the_same_step_is_replaced(tmp_path):
+    Run(steps=1).save(tmp_path, 5)
+    newer = Run(steps=2)
+    path = newer.save(tmp_path, 5)
+    again = Run()
+    again.load(path)
+    assert_same(newer, again)
+
+
+# -- dying while writing ----------------------------------------------------------------------------------------------
+
+
+class Died(Exception):
+    pass
+
+
+def die(*_: object, **__: object) -> None:
+    raise Died
+
+
+def dying_at(call: int, function):
+    """The function, but it dies at one of its calls after half its work."""
+    calls = []
+
+    def wrapped(tensors: dict, path: Path) -> None:
+        calls.append(path)
+        if len(calls) == call:
+            path.write_bytes(b"half")
+            raise Died
+        function(tensors, path)
+
+    return wrapped
+
+
+def break_at(monkeypatch, moment: str) -> None:
+    if moment == "weights":
+        monkeypatch.setattr(checkpoint, "save_file", dying_at(1, save_file))
+    elif moment == "moments":
+        monkeypatch.setattr(checkpoint, "save_file", dying_at(2, save_file))
+    elif moment == "state":
+        monkeypatch.setattr(checkpoint.json, "dumps", die)
+    else:
+        monkeypatch.setattr(Path, "rename", die)
+
+
+@pytest.mark.parametrize("moment", ["weights", "moments", "state", "name"])
+def test_the_checkpoint_before_stays_whole(tmp_path, monkeypatch, moment):
+    first = Run(steps=1)
+    path = first.save(tmp_path, 1)
+    with monkeypatch.context() as broken:
+        break_at(broken, moment)
+        with pytest.raises(Died):
+            Run(steps=2).save(tmp_path, 2)
+    assert checkpoints_in(tmp_path) == [path]  # the half-written one is left, and ignored
+    again = Run()
+    assert again.load(path)["step"] == 1
+    assert_same(first, again)
+
+    third = Run(steps=3)
+    newest = third.save(tmp_path, 2)  # the next attempt clears the litter
+    assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
+    again.load(newest)
+    assert_same(third, again)
+
+
+def test_the_new_checkpoint_is_whole_before_the_old_one_goes(tmp_path, monkeypatch):
+    Run(steps=1).save(tmp_path, 1)
+    seen = []
+    remove = shutil.rmtree
+
+    def watch(path: Path, **options) -> None:
+        if path.name == "step-00000001":
+            seen.append([each.name for each in checkpoints_in(tmp_path)])
+            Run().load(tmp_path / "checkpoints" / "step-00000002")
+        remove(path, **options)
+
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", watch)
+    Run(steps=2).save(tmp_path, 2)
+    assert seen == [["step-00000001", "step-00000002"]]
+
+
+# -- what is not a checkpoint of this run -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return Run(steps=1).save(tmp_path, 1)
+
+
+REFUSED = "step-00000001 is not a checkpoint of this run: "
+
+
+@pytest.mark.parametrize("text", [{"layers": 1}, {"layers": 3}, {"width": 32}, {"bias": True, "norm": "layer"}])
+def test_the_checkpoint_of_another_model_is_refused(path, text):
+    with pytest.raises(ValueError, match=f"(?s){REFUSED}.*(Missing|Unexpected|size mismatch)"):
+        Run(**text).load(path)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizers.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut off", "other"])
+def test_a_damaged_file_is_refused(path, name, damage):
+    file = path / name
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "missing":
+        file.write_bytes({"empty": b"", "cut off": content[: len(content) // 2], "other": b"\xff\x00 what"}[damage])
+    with pytest.raises(ValueError, match=REFUSED):
+        Run().load(path)
+
+
+@pytest.mark.parametrize("name", ["0/1", "0/1/2/3", "0/x/exp_avg", "exp_avg"])
+def test_a_moment_of_nothing_is_refused(path, name):
+    file = path / "optimizers.safetensors"
+    save_file(load_file(file) | {name: torch.ones(1)}, file)
+    with pytest.raises(ValueError, match=REFUSED):
+        Run().load(path)
+
+
+def test_a_missing_weight_is_refused(path):
+    file = path / "weights.safetensors"
+    weights = load_file(file)
+    del weights["model.gpt.head.weight"]
+    save_file(weights, file)
+    with pytest.raises(ValueError, match=f"(?s){REFUSED}.*model.gpt.head.weight"):
+        Run().load(path)
+
+
+def test_the_state_is_plain_json(path):
+    assert json.loads((path / "state.json").read_text()) == {"step": 1}
+
+
+def test_any_module_and_optimiser_will_do(tmp_path):
+    torch.manual_seed(0)
+    layer, other = nn.Linear(2, 3), nn.Linear(2, 3)
+    sgd = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    layer(torch.ones(1, 2)).sum().backward()
+    sgd.step()
+    path = save_checkpoint(tmp_path, 1, layer, [sgd], {})
+    again = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9)
+    load_checkpoint(path, other, [again])
+    assert torch.equal(layer.weight, other.weight)
+    assert torch.equal(again.state[other.weight]["momentum_buffer"], sgd.state[layer.weight]["momentum_buffer"])

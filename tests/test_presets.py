@@ -1,0 +1,247 @@
+"""presets.py: every size can be made, a run is the same every time, goes on where it stopped, and learns."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import close
+
+from minigpt4v import presets
+from minigpt4v.checkpoint import checkpoints_in
+from minigpt4v.datasets.conversation import ConversationEncoder
+from minigpt4v.datasets.questions import ask_all
+from minigpt4v.datasets.scenes import load_world, random_scene
+from minigpt4v.datasets.streams import NamingStream, SceneStream
+from minigpt4v.evaluation import MAX_ANSWER_TOKENS
+from minigpt4v.gpt4v import GPT4V
+from minigpt4v.presets import CONTEXT_LENGTH, PRESETS, PresetRun, find_preset, held_out_accuracy, make_model
+from minigpt4v.training import Trainer
+
+SMALL = replace(PRESETS["tiny"], batch_size=4, naming_batch_size=8)
+SHORT = {"steps": 12, "minutes": None, "warmup_steps": 4, "log_every": 4, "evaluate_every": 6, "checkpoint_every": 6}
+
+
+class Crash(Exception):
+    pass
+
+
+def timeless(history: list[dict]) -> list[dict]:
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in history]
+
+
+def same(first: GPT4V, second: GPT4V) -> bool:
+    mine, other = first.state_dict(), second.state_dict()
+    return mine.keys() == other.keys() and all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+# -- sizes ------------------------------------------------------------------------------------------------------------
+
+
+def test_presets_are_found_by_name():
+    assert find_preset("laptop") is PRESETS["laptop"]
+    with pytest.raises(ValueError, match="unknown preset 'desktop': choose one of tiny, laptop, gpu"):
+        find_preset("desktop")
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def made(request) -> tuple:
+    preset = PRESETS[request.param]
+    world = load_world(preset.world)
+    return preset, world, make_model(preset, world, seed=0)
+
+
+def test_every_preset_makes_a_model_of_its_size(made):
+    preset, _, model = made
+    text, vision = model.config.text, model.config.vision
+    assert (text.width, text.layers, text.heads) == (preset.width, preset.layers, preset.heads)
+    assert (vision.width, vision.channels, vision.image_size) == (preset.width, preset.channels, 64)
+    assert text.vocabulary_size == model.tokenizer.vocabulary_size
+    assert model.tokens_per_image == 16
+
+
+def test_every_name_of_one_word_is_one_token(made):
+    """So that words and pictures begin aligned."""
+    _, world, model = made
+    written = [text for noun in world.nouns[: world.trained] for text in (f" {noun.en}", noun.zh)]
+    words = [text for text in written if " " not in text.strip()]
+    assert len(words) > 0.8 * len(written)  # the others are like "hot dog"
+    assert [text for text in words if len(model.tokenizer.encode(text)) > 1] == []
+
+
+def test_every_conversation_fits_into_the_context(made):
+    preset, world, model = made
+    encoder = ConversationEncoder(model.tokenizer, model.tokens_per_image)
+    rng = random.Random(0)
+    for _ in range(100):
+        about = ask_all(world, random_scene(world, rng), rng, preset.families, preset.languages)
+        assert about
+        row = encoder.pack(about)
+        assert max(row.positions) + MAX_ANSWER_TOKENS < CONTEXT_LENGTH
+
+
+def test_the_shipped_size_is_small():
+    world = load_world("core64")
+    model = make_model(PRESETS["laptop"], world, 0)
+    assert 4 * model.parameter_count() < 10e6
+
+
+def test_a_seed_fixes_the_weights():
+    world = load_world("core16")
+    first = make_model(SMALL, world, 0)
+    torch.rand(5)
+    assert same(first, make_model(SMALL, world, 0))
+    assert not same(first, make_model(SMALL, world, 1))
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> PresetRun:
+    """A short run of both stages, from its beginning to its end."""
+    run = PresetRun(SMALL, folder=tmp_path_factory.mktemp("whole"), settings=SHORT)
+    run.history = run.train()
+    return run
+
+
+def test_a_run_has_a_history(whole):
+    assert [entry["step"] for entry in whole.history] == [4, 6, 8, 12, 12]
+    assert [entry["step"] for entry in whole.history if "held_out_accuracy" in entry] == [6, 12]
+    lines = (whole.folder / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == whole.history
+
+
+def test_a_run_learns(whole):
+    losses = [entry["loss"] for entry in whole.history if "loss" in entry]
+    assert losses[-1] < 0.8 * losses[0]
+    assert not whole.model.training
+
+
+def test_a_runs_folder_is_a_model(whole):
+    loaded = GPT4V.from_pretrained(whole.folder)
+    assert same(loaded, whole.model)
+    picture = torch.rand(3, 64, 64)
+    assert str(loaded.ask(picture, "what is it")) == str(whole.model.ask(picture, "what is it"))
+
+
+def test_a_run_is_the_same_every_time(whole):
+    torch.rand(7)
+    again = PresetRun(SMALL, settings=SHORT)
+    history = again.train()
+    assert timeless(history) == timeless(whole.history)
+    assert same(again.model, whole.model)
+
+
+def test_another_seed_is_another_run(whole):
+    other = PresetRun(SMALL, seed=1, settings=SHORT | {"steps": 4})
+    assert other.train()[0]["loss"] != whole.history[0]["loss"]
+    assert not same(other.model, whole.model)
+
+
+def crash_at(monkeypatch, stream: type, step: int) -> None:
+    """Let a run break in a step of one of its stages."""
+    real = stream.batch
+
+    def batch(self, number: int, part: int = 0, parts: int = 1) -> dict:
+        if number == step:
+            raise Crash
+        return real(self, number, part, parts)
+
+    monkeypatch.setattr(stream, "batch", batch)
+
+
+def test_a_run_goes_on_where_it_stopped(whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as broken, pytest.raises(Crash):
+        crash_at(broken, SceneStream, 9)
+        PresetRun(SMALL, folder=tmp_path, settings=SHORT).train()
+    assert [path.name for path in checkpoints_in(tmp_path)] == ["step-00000006"]
+    assert GPT4V.from_pretrained(tmp_path)
+
+    resumed = PresetRun(SMALL, folder=tmp_path, settings=SHORT)
+    monkeypatch.setattr(resumed, "_learn_names", lambda: pytest.fail("the names are known"))
+    history = resumed.train(resume=True)
+    assert timeless(history) == timeless(whole.history)
+    assert same(resumed.model, whole.model)
+    assert same(GPT4V.from_pretrained(tmp_path), whole.model)
+
+
+def test_a_run_that_stopped_in_its_first_stage_begins_again(whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as broken, pytest.raises(Crash):
+        crash_at(broken, NamingStream, 5)
+        PresetRun(SMALL, folder=tmp_path, settings=SHORT).train()
+    resumed = PresetRun(SMALL, folder=tmp_path, settings=SHORT)
+    assert timeless(resumed.train(resume=True)) == timeless(whole.history)
+    assert same(resumed.model, whole.model)
+
+
+def test_the_stages_share_the_minutes_and_follow_each_other(monkeypatch):
+    """Naming comes first, at the encoder's full rate; then names are aligned; then seeing begins from the weights."""
+    seen = []
+    real_align = presets.align_names
+
+    def run(self: Trainer) -> list:
+        seen.append((self.title, self.settings))
+        return []
+
+    def align(model, classifier, nouns) -> int:
+        seen.append(("aligned", len(nouns)))
+        return real_align(model, classifier, nouns)
+
+    monkeypatch.setattr(Trainer, "run", run)
+    monkeypatch.setattr(presets, "align_names", align)
+    preset = replace(SMALL, minutes=8, naming_share=0.25)
+    preset_run = PresetRun(preset, seed=5)
+    preset_run.train()
+    (first, naming), aligned, (second, seeing) = seen
+    assert (first, aligned, second) == ("naming", ("aligned", 16), "seeing")
+    assert (naming.minutes, seeing.minutes) == (2, 6)
+    assert (naming.encoder_rate, seeing.encoder_rate) == (1.0, 0.3)
+    assert naming.seed == seeing.seed == 5
+    embedding = preset_run.model.gpt.token_embedding.weight
+    (token,) = preset_run.model.tokenizer.encode(f" {preset_run.world.nouns[3].en}")
+    close(embedding[token].square().mean(), torch.tensor(1.0), 1e-4)  # unit size: it came from the classifier
+
+
+def test_settings_change_both_stages(monkeypatch):
+    found = []
+    monkeypatch.setattr(Trainer, "run", lambda self: found.append(self.settings) or [])
+    PresetRun(SMALL, settings={"steps": 3, "minutes": None, "learning_rate": 0.5}).train()
+    assert [(each.steps, each.minutes, each.learning_rate) for each in found] == [(3, None, 0.5)] * 2
+
+
+def test_a_world_may_be_given(monkeypatch):
+    """To choose settings with another style held out."""
+    world = load_world("core16", "blob")
+    assert PresetRun(SMALL, world=world).world is world
+    assert PresetRun(SMALL).world.held_out_style == "twemoji"
+
+
+def test_no_training_picture_shows_the_held_out_style(whole, monkeypatch):
+    shown = set()
+    real = presets.scene_batch
+
+    def spy(scenes, *arguments):
+        shown.update(thing.style for scene in scenes for thing in scene.objects)
+        return real(scenes, *arguments)
+
+    monkeypatch.setattr(presets, "scene_batch", spy)
+    whole._seeing_trainer()
+    assert shown == set(whole.world.styles)
+
+
+def test_held_out_accuracy_is_a_share():
+    class Objective:
+        def right_answers(self, batch: dict) -> torch.Tensor:
+            return torch.tensor(batch["right"])
+
+    assert held_out_accuracy(Objective(), {"right": [True, False, False]}) == 0.3333
+    assert held_out_accuracy(Objective(), {"right": [True]}) == 1.0
+
+
+def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PresetRun(SMALL, settings=SHORT | {"steps": 1}).train()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,715 @@
+"""training.py: gradients against plain PyTorch, runs that stop and go on, and two processes that do the work of one."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small_models import close, pictures, small_gpt4v
+from torch import nn
+from two_processes import (
+    PressedBy,
+    clock,
+    gradients,
+    mean_gradients,
+    text_objective,
+    text_stream,
+    text_trainer,
+)
+
+from minigpt4v import training
+from minigpt4v.checkpoint import checkpoints_in
+from minigpt4v.datasets.conversation import ConversationEncoder, Turn
+from minigpt4v.datasets.streams import pack_batch, share
+from minigpt4v.naming import NamingObjective
+from minigpt4v.objectives import AnswerObjective
+from minigpt4v.training import Interrupted, Trainer, TrainingSettings, make_optimizers, rate_at
+from minigpt4v.vision import VisionConfig, make_encoder
+
+# -- problems to learn ------------------------------------------------------------------------------------------------
+
+
+class Line(nn.Module):
+    """Fits y = 2x. A batch may hold a `factor` for its loss, and a `trap` whose gradient is no number."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        nn.init.constant_(self.layer.weight, 0.5)
+        nn.init.constant_(self.layer.bias, 0.1)
+
+    def forward(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        error = (self.layer(batch["x"]) - batch["y"]).abs()
+        loss = error.square().sum() * batch["factor"]
+        if batch["trap"]:
+            loss = loss + (0 * self.layer.weight.sum()).sqrt()  # 0, with the slope 0 * infinity
+        return loss, (error < 0.1).sum()
+
+
+class Points:
+    """Seven points a step, so that two or three parts are not of one size; `factors` and `traps` by step."""
+
+    def __init__(self, factors: dict[int, float] | None = None, traps: tuple[int, ...] = ()):
+        self.factors, self.traps = factors or {}, traps
+        self.asked: list[tuple[int, int, int]] = []
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> dict:
+        self.asked.append((step, part, parts))
+        mine = share(7, part, parts)
+        x = torch.rand(7, 1, generator=torch.Generator().manual_seed(step))[mine.start : mine.stop]
+        factor = self.factors.get(step, 1.0)
+        return {"x": x, "y": 2 * x, "factor": factor, "trap": step in self.traps, "count": len(x)}
+
+
+def line_trainer(stream=None, folder: Path | None = None, **changes) -> Trainer:
+    settings = {"steps": 20, "warmup_steps": 1, "log_every": 5, "checkpoint_every": 5} | changes
+    more = {name: settings.pop(name) for name in ("evaluate", "on_save") if name in settings}
+    return Trainer(Line(), stream or Points(), TrainingSettings(**settings), folder=folder, **more)
+
+
+class Conversations:
+    """Noise pictures, each with two conversations."""
+
+    def __init__(self, encoder: ConversationEncoder):
+        self.encoder = encoder
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> dict:
+        about = [(Turn("What?", f"A {step % 3}."),), (Turn("猫？", "有。"), Turn("Where?", "Left."))]
+        mine = share(4, part, parts)
+        images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(step))[mine.start : mine.stop]
+        return pack_batch([about] * len(mine), self.encoder, torch.device("cpu")) | {"images": images}
+
+
+class Names:
+    """Pictures of one colour and its number at every place, for a NamingObjective."""
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> dict:
+        mine = share(6, part, parts)
+        colours = torch.randint(3, (6,), generator=torch.Generator().manual_seed(step))[mine.start : mine.stop]
+        images = torch.eye(3)[colours][:, :, None, None].expand(-1, 3, 16, 16)
+        return {"images": images, "labels": colours[:, None].expand(-1, 5), "count": 5 * len(mine)}
+
+
+def make_problem(kind: str) -> tuple[nn.Module, object]:
+    if kind == "text":
+        return text_objective(dropout=0.1), text_stream()
+    torch.manual_seed(0)
+    if kind == "seeing":
+        model = small_gpt4v("conv")
+        return AnswerObjective(model), Conversations(ConversationEncoder(model.tokenizer, model.tokens_per_image))
+    encoder = make_encoder(VisionConfig(width=8, image_size=16, patch_size=8, channels=(4, 6)))
+    return NamingObjective(encoder, 3, 8), Names()
+
+
+PROBLEMS = ("text", "seeing", "naming")
+
+
+def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.objective.state_dict().items()}
+
+
+def same(first: dict, second: dict) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def timeless(history: list[dict]) -> list[dict]:
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in history]
+
+
+def file_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+# -- learning ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_training_makes_the_loss_small(kind):
+    objective, stream = make_problem(kind)
+    history = Trainer(objective, stream, TrainingSettings(steps=40, warmup_steps=5, log_every=5)).run()
+    assert [entry["step"] for entry in history] == list(range(5, 41, 5))
+    assert history[-1]["loss"] < 0.75 * history[0]["loss"]
+    assert history[-1]["training_accuracy"] > history[0]["training_accuracy"]
+    assert not objective.training
+
+
+def test_the_history_holds_means_over_all_that_was_seen():
+    """Loss and accuracy of the entries, added up by hand over the steps since the entry before."""
+    history = line_trainer(log_every=3, steps=8, learning_rate=1e-9, accumulate=2).run()
+    assert [entry["step"] for entry in history] == [3, 6, 8]
+    objective = Line()
+    for entry, steps in zip(history, (range(3), range(3, 6), range(6, 8)), strict=True):
+        results = [objective(Points().batch(step)) for step in steps]
+        assert entry["loss"] == pytest.approx(sum(loss.item() for loss, _ in results) / (7 * len(steps)), abs=1e-4)
+        assert entry["training_accuracy"] == pytest.approx(
+            sum(right.item() for _, right in results) / (7 * len(steps)), abs=1e-4
+        )
+
+
+# -- gradients --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_the_gradient_is_that_of_the_mean_over_the_whole_batch(parts):
+    stream = Points()
+    found = gradients(line_trainer(stream, accumulate=parts, clip=1000.0))
+    assert stream.asked == [(0, part, parts) for part in range(parts)]
+    for mine, expected in zip(found, mean_gradients(Line(), Points().batch(0)), strict=True):
+        close(mine, expected, 1e-6)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_the_gradient_of_a_transformer_too(parts):
+    expected = mean_gradients(text_objective(), text_stream().batch(0))
+    for mine, other in zip(gradients(text_trainer(accumulate=parts)), expected, strict=True):
+        close(mine, other, 1e-6)
+
+
+@pytest.mark.parametrize("trainer", [line_trainer, text_trainer])
+def test_a_run_in_four_parts_is_the_run_in_one(trainer):
+    """Equal within rounding. (Muon rounds to bfloat16 inside, so the transformer's runs may drift a little.)"""
+    histories = [trainer(accumulate=parts, steps=12).run() for parts in (1, 4)]
+    for one, four in zip(*histories, strict=True):
+        assert one["loss"] == pytest.approx(four["loss"], rel=2e-3)
+
+
+def test_a_batch_without_answers_changes_nothing():
+    class Nothing(Points):
+        def batch(self, step: int, part: int = 0, parts: int = 1) -> dict:
+            batch = super().batch(step, part, parts)
+            return batch | {"x": batch["x"][:0], "y": batch["y"][:0], "count": 0}
+
+    trainer = line_trainer(Nothing(), steps=3, log_every=1)
+    before = weights_of(trainer)
+    assert [entry["loss"] for entry in trainer.run()] == [0, 0, 0]
+    assert same(before, weights_of(trainer))
+
+
+@pytest.mark.parametrize("clip", [0.01, 1000.0])
+def test_long_gradients_are_shortened_and_short_ones_are_not(clip):
+    found = torch.cat([gradient.flatten() for gradient in gradients(line_trainer(clip=clip))])
+    whole = torch.cat([gradient.flatten() for gradient in mean_gradients(Line(), Points().batch(0))])
+    assert found.norm().item() == pytest.approx(min(clip, whole.norm().item()), rel=1e-3)
+    close(found / found.norm(), whole / whole.norm(), 1e-4)
+
+
+def test_bfloat16_runs_and_stays_close_and_the_weights_stay_exact():
+    """One process runs first with, then without, then with bfloat16."""
+    losses, dtypes = {}, []
+    for precision in ("bf16", "no", "bf16"):
+        trainer = text_trainer(precision=precision, steps=15)
+        layer = trainer.accelerator.unwrap_model(trainer.objective).model.blocks[0].attention.query
+        hook = layer.register_forward_hook(lambda *call: dtypes.append(call[-1].dtype))
+        losses[precision] = [entry["loss"] for entry in trainer.run()]
+        hook.remove()
+        assert {parameter.dtype for parameter in trainer.objective.parameters()} == {torch.float32}
+    assert dtypes == [torch.bfloat16] * 15 + [torch.float32] * 15 + [torch.bfloat16] * 15
+    assert losses["bf16"] == pytest.approx(losses["no"], rel=0.05)
+    assert losses["bf16"] != losses["no"]
+    assert losses["no"][-1] < 0.9 * losses["no"][0]
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"steps": None}, "nothing says when training ends: give steps or minutes"),
+        ({"steps": 0}, "steps is 0: give a whole number above 0"),
+        ({"steps": 2.5}, "steps is 2.5: give a whole number above 0"),
+        ({"steps": True}, "steps is True"),
+        ({"minutes": 0}, "minutes is 0: give a number above 0"),
+        ({"minutes": -1.0}, "minutes is -1.0"),
+        ({"minutes": math.inf}, "minutes is inf"),
+        ({"minutes": math.nan}, "minutes is nan"),
+        ({"accumulate": 0}, "accumulate is 0"),
+        ({"warmup_steps": 0}, "warmup_steps is 0: give a whole number above 0"),
+        ({"log_every": 0}, "log_every is 0"),
+        ({"evaluate_every": -3}, "evaluate_every is -3"),
+        ({"checkpoint_every": 1.5}, "checkpoint_every is 1.5"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: give a number above 0"),
+        ({"learning_rate": -1e-3}, "learning_rate is -0.001"),
+        ({"matrix_learning_rate": math.nan}, "matrix_learning_rate is nan"),
+        ({"encoder_rate": -1}, "encoder_rate is -1"),
+        ({"decay_share": 0}, "decay_share is 0: give a number above 0"),
+        ({"decay_share": 1.5}, "decay_share is 1.5: give a share of the training, at most 1"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1: give 0 or a number above it"),
+        ({"clip": 0}, "clip is 0"),
+        ({"precision": "fp16"}, "unknown precision 'fp16': choose 'no' or 'bf16'"),
+        ({"seed": -1}, "seed is -1: give a whole number from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed is 4294967296"),
+        ({"seed": 1.0}, "seed is 1.0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        TrainingSettings(**({"steps": 1} | changes))
+
+
+def test_the_largest_seed_works():
+    assert len(line_trainer(seed=2**32 - 1, steps=5).run()) == 1
+
+
+SCHEDULE = TrainingSettings(steps=100, warmup_steps=10, decay_share=0.5)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(0, 0.1), (4, 0.5), (9, 1.0), (10, 1.0), (50, 1.0), (51, 0.98), (75, 0.5), (90, 0.2), (98, 0.04), (100, 0.02)],
+)
+def test_the_schedule(step, rate):
+    assert rate_at(step / 100, step, SCHEDULE) == pytest.approx(rate)
+
+
+@given(st.integers(1, 40), st.integers(1, 60), st.floats(0.01, 1))
+def test_the_rate_rises_then_falls_and_never_ends(warmup, steps, decay):
+    settings = TrainingSettings(steps=steps, warmup_steps=warmup, decay_share=decay)
+    rates = [rate_at(step / steps, step, settings) for step in range(steps)]
+    assert all(0 < rate <= 1 for rate in rates)
+    flat = [later - earlier for earlier, later in pairwise(rates[warmup:])]
+    assert all(change <= 1e-12 for change in flat)
+    decay_free = [rate for step, rate in enumerate(rates) if step < min(warmup, steps * (1 - decay))]
+    assert decay_free == pytest.approx([(step + 1) / warmup for step in range(len(decay_free))])
+
+
+def test_the_optimisers_follow_the_schedule():
+    objective, stream = make_problem("seeing")
+    settings = TrainingSettings(steps=10, warmup_steps=4, decay_share=0.5, learning_rate=1e-3, encoder_rate=0.1)
+    trainer = Trainer(objective, stream, settings)
+    for step in range(10):
+        trainer.train_step()
+        factor = rate_at(step / 10, step, settings)
+        adamw, muon = trainer.optimizers
+        assert [group["lr"] for group in adamw.param_groups] == pytest.approx([1e-3 * factor, 1e-4 * factor])
+        assert [group["lr"] for group in muon.param_groups] == pytest.approx([0.02 * factor])
+
+
+# -- optimisers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["patch", "conv"])
+def test_every_parameter_has_one_role(kind):
+    """Roles by what a parameter *is* in the model, not by its name."""
+    objective = AnswerObjective(small_gpt4v(kind))
+    settings = TrainingSettings(steps=1, learning_rate=0.01, encoder_rate=0.25, matrix_learning_rate=0.5)
+    adamw, muon = make_optimizers(objective, settings)
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert isinstance(muon, torch.optim.Muon)
+
+    matrices = {
+        id(layer.weight)
+        for block in objective.model.gpt.blocks
+        for layer in block.modules()
+        if isinstance(layer, nn.Linear)
+    }
+    encoder = {id(parameter) for parameter in objective.model.encoder.parameters()}
+    found = [
+        (id(parameter), type(optimizer), group["lr"], group["weight_decay"])
+        for optimizer in (adamw, muon)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
+    expected = []
+    for parameter in objective.parameters():
+        if id(parameter) in matrices:
+            expected.append((id(parameter), torch.optim.Muon, 0.5, settings.weight_decay))
+        elif id(parameter) in encoder:
+            expected.append((id(parameter), torch.optim.AdamW, 0.0025, 0.0))
+        else:
+            expected.append((id(parameter), torch.optim.AdamW, 0.01, 0.0))
+    assert sorted(found, key=lambda each: each[0]) == sorted(expected, key=lambda each: each[0])
+    assert len(matrices) == 2 * 6  # two layers of query, key, value, output and two of the feed-forward
+
+
+def test_a_model_without_blocks_needs_only_adamw():
+    (adamw,) = make_optimizers(Line(), TrainingSettings(steps=1, learning_rate=0.01))
+    assert [(len(group["params"]), group["lr"]) for group in adamw.param_groups] == [(2, 0.01)]
+
+
+def test_naming_trains_the_encoder_and_its_classifier():
+    objective, _ = make_problem("naming")
+    (adamw,) = make_optimizers(objective, TrainingSettings(steps=1, learning_rate=0.01, encoder_rate=0.5))
+    classifier, encoder = adamw.param_groups
+    assert [id(each) for each in classifier["params"]] == [id(objective.classifier.weight)]
+    assert len(encoder["params"]) == len(list(objective.encoder.parameters()))
+    assert (classifier["lr"], encoder["lr"]) == (0.01, 0.005)
+
+
+# -- the loop ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_happens_when(tmp_path):
+    seen = []
+    trainer = line_trainer(
+        folder=tmp_path,
+        steps=11,
+        log_every=4,
+        evaluate_every=5,
+        checkpoint_every=3,
+        evaluate=lambda: seen.append(("evaluate", trainer.step, trainer.objective.training)) or {"held_out": 0.5},
+        on_save=lambda: seen.append(("save", trainer.step, len(checkpoints_in(tmp_path)))),
+    )
+    history = trainer.run()
+    assert seen == [
+        ("save", 3, 1),
+        ("evaluate", 5, False),
+        ("save", 6, 1),
+        ("save", 9, 1),
+        ("evaluate", 10, False),
+        ("evaluate", 11, False),
+        ("save", 11, 1),
+    ]
+    assert [(entry["step"], "loss" in entry, "held_out" in entry) for entry in history] == [
+        (4, True, False),
+        (5, False, True),
+        (8, True, False),
+        (10, False, True),
+        (11, True, False),
+        (11, False, True),
+    ]
+    assert file_of(tmp_path) == history
+    assert [path.name for path in checkpoints_in(tmp_path)] == ["step-00000011"]
+
+
+def test_evaluation_leaves_the_model_in_training():
+    modes = []
+
+    class Watch(Points):
+        def batch(self, *place: int) -> dict:
+            modes.append(trainer.objective.training)
+            return super().batch(*place)
+
+    trainer = line_trainer(Watch(), steps=6, evaluate_every=2, evaluate=dict)
+    trainer.run()
+    assert modes == [True] * 6
+    assert not trainer.objective.training
+
+
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trainer = line_trainer(on_save=lambda: pytest.fail("there is nowhere to save"))
+    assert len(trainer.run()) == 4
+    assert trainer.resume() == 20
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("steps", "done"), [(None, 10), (4, 4), (40, 10)])
+def test_training_ends_by_steps_or_by_the_clock(monkeypatch, steps, done):
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=clock(1.0).__next__))
+    trainer = line_trainer(steps=steps, minutes=10 / 60, decay_share=1.0)
+    rates = []
+    monkeypatch.setattr(trainer, "_log", lambda *_: rates.append(trainer.optimizers[0].param_groups[0]["lr"]))
+    trainer.run()
+    assert (trainer.step, trainer.seconds) == (done, done)
+    if steps is None:
+        assert rates == pytest.approx([3e-3 * 0.6, 3e-3 * 0.1])  # of steps 5 and 10, which began after 4 and 9 seconds
+
+
+def test_a_run_is_the_same_every_time():
+    runs = [text_trainer() for _ in range(2)]
+    histories = [runs[0].run()]
+    torch.rand(5)
+    histories.append(runs[1].run())
+    assert timeless(histories[0]) == timeless(histories[1])
+    assert same(weights_of(runs[0]), weights_of(runs[1]))
+
+
+def test_dropout_depends_on_the_seed():
+    def losses(seed: int) -> list[float]:
+        objective, stream = make_problem("text")
+        settings = TrainingSettings(steps=4, log_every=1, seed=seed)
+        return [entry["loss"] for entry in Trainer(objective, stream, settings).run()]
+
+    assert losses(0) == losses(0) != losses(1)
+
+
+# -- stopping and going on --------------------------------------------------------------------------------------------
+
+
+class Crash(Exception):
+    pass
+
+
+class Crashing:
+    """A stream that breaks at one step."""
+
+    def __init__(self, stream, step: int):
+        self.stream, self.step = stream, step
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> dict:
+        if step == self.step:
+            raise Crash
+        return self.stream.batch(step, part, parts)
+
+
+def problem_trainer(kind: str, folder: Path | None, around=lambda stream: stream) -> Trainer:
+    objective, stream = make_problem(kind)
+    settings = TrainingSettings(
+        steps=20, warmup_steps=5, log_every=5, evaluate_every=10, checkpoint_every=10, accumulate=2
+    )
+    weight = next(objective.parameters())
+    measure = lambda: {"size": float(weight.detach().abs().sum())}  # noqa: E731
+    return Trainer(objective, around(stream), settings, folder=folder, evaluate=measure)
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_ten_steps_and_ten_more_are_twenty(kind, tmp_path):
+    """Bit for bit, the history too, although the first run goes on for four steps after its checkpoint."""
+    whole = problem_trainer(kind, tmp_path / "whole")
+    whole.run()
+    with pytest.raises(Crash):
+        problem_trainer(kind, tmp_path / "parts", lambda stream: Crashing(stream, 14)).run()
+    torch.rand(3)
+    resumed = problem_trainer(kind, tmp_path / "parts")
+    assert resumed.resume() == 10
+    resumed.run()
+    assert same(weights_of(resumed), weights_of(whole))
+    assert timeless(resumed.history) == timeless(whole.history)
+    assert timeless(file_of(tmp_path / "parts")) == timeless(whole.history)
+    for mine, other in zip(resumed.optimizers, whole.optimizers, strict=True):
+        for number, state in other.state_dict()["state"].items():
+            assert same(dict(mine.state_dict()["state"][number]), dict(state))
+
+
+def test_time_goes_on_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=clock(2.0).__next__))
+    with pytest.raises(Crash):
+        line_trainer(Crashing(Points(), 8), tmp_path, steps=None, minutes=20 / 60).run()
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=clock(2.0).__next__))
+    resumed = line_trainer(folder=tmp_path, steps=None, minutes=20 / 60)
+    assert (resumed.resume(), resumed.seconds) == (5, 10.0)
+    resumed.run()
+    assert (resumed.step, resumed.seconds) == (10, 20.0)
+
+
+def test_a_finished_run_has_nothing_to_do(tmp_path):
+    first = line_trainer(folder=tmp_path)
+    first.run()
+    second = line_trainer(Crashing(Points(), 0), tmp_path)
+    assert second.resume() == 20
+    assert second.run() == first.history
+    assert same(weights_of(first), weights_of(second))
+    assert file_of(tmp_path) == first.history
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path):
+    line_trainer(folder=tmp_path, steps=10).run()
+    longer = line_trainer(folder=tmp_path, steps=20)
+    assert longer.resume() == 10
+    assert [entry["step"] for entry in longer.run()] == [5, 10, 15, 20]
+
+
+@pytest.mark.parametrize("half_line", ["", '{"step": 15, "sec', "\n", '{"step": 15}{', '{"step": 7, "loss": NaN'])
+def test_the_history_is_cut_back_to_the_checkpoint(tmp_path, half_line):
+    with pytest.raises(Crash):
+        line_trainer(Crashing(Points(), 14), tmp_path, log_every=2, checkpoint_every=10).run()
+    path = tmp_path / "history.jsonl"
+    assert [entry["step"] for entry in file_of(tmp_path)] == [2, 4, 6, 8, 10, 12, 14]
+    path.write_text(path.read_text() + half_line)
+    resumed = line_trainer(folder=tmp_path, log_every=2, checkpoint_every=10)
+    resumed.resume()
+    assert [entry["step"] for entry in resumed.history] == [2, 4, 6, 8, 10]
+    assert file_of(tmp_path) == resumed.history
+    resumed.run()
+    assert [entry["step"] for entry in file_of(tmp_path)] == list(range(2, 21, 2))
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(tmp_path):
+    with pytest.raises(Crash):
+        line_trainer(Crashing(Points(), 4), tmp_path, log_every=1).run()
+    assert len(file_of(tmp_path)) == 4
+    again = line_trainer(folder=tmp_path, log_every=1)
+    assert again.resume() == 0
+    again.run()
+    assert [entry["step"] for entry in file_of(tmp_path)] == list(range(1, 21))
+
+
+def test_a_lost_history_does_not_stop_a_run(tmp_path):
+    line_trainer(folder=tmp_path, steps=10).run()
+    (tmp_path / "history.jsonl").unlink()
+    longer = line_trainer(folder=tmp_path, steps=20)
+    longer.resume()
+    assert [entry["step"] for entry in longer.run()] == [15, 20]
+
+
+def test_another_model_cannot_go_on(tmp_path):
+    line_trainer(folder=tmp_path).run()
+    with pytest.raises(ValueError, match="step-00000020 is not a checkpoint of this run"):
+        text_trainer(tmp_path).resume()
+
+
+# -- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
+    handler = signal.getsignal(signal.SIGINT)
+    saves = []
+    trainer = line_trainer(PressedBy(Points(), 7), tmp_path, checkpoint_every=500, on_save=lambda: saves.append(1))
+    with pytest.raises(Interrupted, match="stopped after step 8") as caught:
+        trainer.run()
+    assert caught.value.step == 8
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert [path.name for path in checkpoints_in(tmp_path)] == ["step-00000008"]
+    assert len(saves) == 1
+
+    whole = line_trainer()
+    whole.run()
+    resumed = line_trainer(folder=tmp_path)
+    assert resumed.resume() == 8
+    resumed.run()
+    assert same(weights_of(resumed), weights_of(whole))
+
+
+def test_the_same_trainer_goes_on_after_ctrl_c():
+    """As in a notebook: interrupt the cell, then run it again."""
+    trainer = line_trainer(PressedBy(Points(), 7))
+    with pytest.raises(Interrupted):
+        trainer.run()
+    whole = line_trainer()
+    whole.run()
+    trainer.run()
+    assert trainer.step == 20
+    assert same(weights_of(trainer), weights_of(whole))
+
+
+def test_ctrl_c_in_the_last_step_comes_too_late_to_stop(tmp_path):
+    history = line_trainer(PressedBy(Points(), 19), tmp_path).run()
+    assert history[-1]["step"] == 20
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path):
+    handler = signal.getsignal(signal.SIGINT)
+    trainer = line_trainer(PressedBy(PressedBy(Points(), 7), 7), tmp_path, checkpoint_every=500)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert trainer.step == 7
+    assert checkpoints_in(tmp_path) == []
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_training_in_a_thread():
+    """Signals are for the main thread alone: there is none to catch here."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(line_trainer().run()))
+    thread.start()
+    thread.join()
+    assert found[0][-1]["step"] == 20
+
+
+# -- numbers that are not finite --------------------------------------------------------------------------------------
+
+DIVERGED = r"was no longer a finite number by step {}: the learning rates \(0.003, 0.02\) are probably too high; the last"
+
+
+def assert_whole(folder: Path, step: int) -> None:
+    """The newest checkpoint is that of the step, and its weights are those of a run that went well until there."""
+    trainer = line_trainer(folder=folder)
+    assert trainer.resume() == step
+    healthy = line_trainer(Crashing(Points(), step))
+    with pytest.raises(Crash):
+        healthy.run()
+    assert same(weights_of(trainer), weights_of(healthy))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path, value):
+    trainer = line_trainer(Points({7: value}), tmp_path, log_every=1)
+    with pytest.raises(FloatingPointError, match="the loss " + DIVERGED.format(8)):
+        trainer.run()
+    assert [entry["step"] for entry in file_of(tmp_path)] == [1, 2, 3, 4, 5, 6, 7]
+    assert_whole(tmp_path, 5)
+
+
+def test_broken_weights_are_not_saved_though_no_loss_was_logged(tmp_path):
+    trainer = line_trainer(Points({7: math.nan}), tmp_path, log_every=100)
+    with pytest.raises(FloatingPointError, match="a weight " + DIVERGED.format(10)):
+        trainer.run()
+    assert_whole(tmp_path, 5)
+
+
+def test_broken_weights_are_not_saved_by_ctrl_c(tmp_path):
+    trainer = line_trainer(PressedBy(Points({7: math.nan}), 8), tmp_path, log_every=100)
+    with pytest.raises(FloatingPointError, match="a weight " + DIVERGED.format(9)):
+        trainer.run()
+    assert_whole(tmp_path, 5)
+
+
+def test_a_finite_loss_with_broken_gradients_is_noticed(tmp_path):
+    trainer = line_trainer(
+        Points(traps=(19,)), tmp_path, on_save=lambda: None if trainer.step < 20 else pytest.fail("it was saved")
+    )
+    with pytest.raises(FloatingPointError, match="a weight " + DIVERGED.format(20)):
+        trainer.run()
+    assert_whole(tmp_path, 15)
+
+
+def test_the_handler_of_ctrl_c_is_put_back_after_an_error():
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(FloatingPointError):
+        line_trainer(Points({0: math.nan})).run()
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+# -- several processes ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def found_by_two(tmp_path_factory) -> dict:
+    """What two processes found, which share every batch (see `two_processes.py`)."""
+    folder = tmp_path_factory.mktemp("two")
+    script = Path(__file__).with_name("two_processes.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, folder]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((folder / "found.json").read_text())
+    return found | {"file": file_of(folder / "whole"), "checkpoints": checkpoints_in(folder / "whole")}
+
+
+def test_two_processes_learn_what_one_learns(found_by_two):
+    assert found_by_two["processes"] == 2
+    alone = text_trainer().run()
+    together = found_by_two["history"]
+    assert [entry["step"] for entry in together] == [entry["step"] for entry in alone] == [1, 2, 3, 4, 5, 6]
+    for name in ("loss", "training_accuracy"):
+        assert [entry[name] for entry in together] == pytest.approx([entry[name] for entry in alone], abs=0.01)
+    assert together[0]["loss"] == pytest.approx(alone[0]["loss"], abs=2e-5)
+
+
+def test_of_two_processes_one_writes(found_by_two):
+    assert found_by_two["file"] == found_by_two["history"]
+    assert [path.name for path in found_by_two["checkpoints"]] == ["step-00000006"]
+
+
+def test_two_processes_keep_one_clock(found_by_two):
+    assert found_by_two["timed"] == [6, 12.0]
+
+
+def test_two_processes_stop_together_and_go_on(found_by_two):
+    assert found_by_two["interrupted"] == 3
+    assert found_by_two["resumed"] is True
+
+
+def test_the_settings_are_plain_numbers():
+    assert json.loads(json.dumps(dataclasses.asdict(SCHEDULE))) == dataclasses.asdict(SCHEDULE)
+
+
+def test_pictures_for_the_seeing_problem_fit():
+    """The oracle problem above is a real one: its batches are what the model reads."""
+    objective, stream = make_problem("seeing")
+    loss, right = objective(stream.batch(0))
+    assert loss.isfinite()
+    assert 0 <= right <= 12
+    assert pictures(1).shape[1:] == stream.batch(0)["images"].shape[1:]
