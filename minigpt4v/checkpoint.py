@@ -44,10 +44,9 @@ def save_checkpoint(
     save_file(weights, partial / "weights.safetensors")
     save_file(_flatten(optimizers), partial / "optimizers.safetensors")
     (partial / "state.json").write_text(json.dumps({"step": step} | state, indent=2) + "\n", encoding="utf-8")
-    older = [path for path in checkpoints_in(folder) if path != final]
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
-    for path in older:
+    for path in set(final.parent.glob(f"{_PREFIX}*")) - {final}:  # older ones, and what a run that died has left
         shutil.rmtree(path)
     return final
 

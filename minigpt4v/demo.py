@@ -126,7 +126,7 @@ def _show_learning(minutes: float) -> None:
     say(_title("2. A small model learns, from random numbers"))
     run = PresetRun(replace(PRESETS["tiny"], minutes=minutes))
     scenes = scenes_of(run.world, "seen", seed=_SEED, count=_TINY_SCENES)
-    chosen = {"families": run.preset.families, "languages": run.preset.languages}
+    chosen = {"families": tuple(dict.fromkeys(run.preset.families)), "languages": run.preset.languages}
     examples = make_examples(conversations_about(run.world, scenes, _SEED, **chosen))
     images = Renderer(run.world)(scenes)
     say(f"{run.world.trained} things to name, short questions in English, {60 * minutes:.0f} seconds on this machine.")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from minigpt4v.datasets.phrasings import COLOUR_ZH, PLACE_ZH, a, at, one_zh, sentence
 from minigpt4v.datasets.scenes import (
+    _SIZES,
     GROUNDS,
     PLACES,
     Scene,
@@ -172,7 +173,11 @@ def draw_from(description: Description, world: World, rng: random.Random, style:
     things = []
     for noun, place in description.things:
         place = place or free.pop()
-        x, y, size = _close_up_box(rng) if place == "middle" else _box_in_quarter(_QUARTERS.index(place), rng)
+        x, y, size = (
+            _close_up_box(rng)
+            if place == "middle"
+            else _box_in_quarter(_QUARTERS.index(place), rng.choice(_SIZES), rng)
+        )
         drawn = style or rng.choice(world.styles)
         things.append(SceneObject(noun, drawn, x, y, size, rng.random() < 0.5, world.colour(drawn, noun)))
     return Scene(description.ground or fair_ground(things, world, rng), tuple(things))

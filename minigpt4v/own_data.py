@@ -185,7 +185,14 @@ def _answer(
     room = model.config.text.context_length - max(map(len, prompts))
     longest = max(len(encoder.turns([each.turn])[0]) for _, each in asked)  # leaves room for a wrong, longer answer
     images = album.images([album.numbers[path] for pictures, _ in asked for path in pictures])
-    written = generate(model, prompts, max(1, min(room, longest)), stop_tokens=(encoder.end,), images=images)
+    written = generate(
+        model,
+        prompts,
+        max(1, min(room, longest)),
+        stop_tokens=(encoder.end,),
+        forbidden_tokens=(encoder.pad, encoder.user, encoder.assistant, encoder.image),  # as in a chat
+        images=images,
+    )
     return [model.tokenizer.decode(ids) for ids in written]
 
 

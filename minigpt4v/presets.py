@@ -23,7 +23,7 @@ from minigpt4v.gpt import GPTConfig
 from minigpt4v.gpt4v import GPT4V, GPT4VConfig
 from minigpt4v.naming import NamingObjective, align_names
 from minigpt4v.objectives import AnswerObjective
-from minigpt4v.tokenizer import Tokenizer, load_tokenizer
+from minigpt4v.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
 from minigpt4v.training import Trainer, TrainingSettings
 from minigpt4v.vision import VisionConfig
 
@@ -68,7 +68,7 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def make_model(preset: Preset, world: World, seed: int, tokenizer: Tokenizer | None = None) -> GPT4V:
+def make_model(preset: Preset, world: World, seed: int, tokenizer: Tokenizer | CharTokenizer | None = None) -> GPT4V:
     """A model of the preset's size with random weights and a tokenizer, by default one for the words of its world."""
     torch.manual_seed(seed)
     tokenizer = tokenizer or Tokenizer.train(vocabulary_texts(world.nouns[: world.trained]), vocabulary_size=8192)

@@ -278,7 +278,7 @@ class Trainer:
             state = load_checkpoint(found[-1], self._plain_objective(), self.optimizers)
             self.step, self.seconds = state["step"], state["seconds"]
             if self.accelerator.is_main_process:
-                self._totals = torch.tensor(state["totals"], device=self.accelerator.device)
+                self._totals = torch.tensor(state.get("totals", [0.0] * 3), device=self.accelerator.device)
             self._restore_history(self.folder)
         return self.step
 

@@ -326,6 +326,16 @@ def test_conversations_that_are_too_long_are_reported_by_line(here):
     assert not (here / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "content", ['{"options": [], "minutes": 0}', '{"options": {}, "minutes": "0"}', '{"options": {}}', "\xff", None]
+)
+def test_a_folder_without_a_usable_record_is_no_run(here, content):
+    (here / "run").mkdir()
+    if content is not None:
+        (here / "run" / "run.json").write_text(content, encoding="latin-1")
+    assert "'run' is no training run (it has no usable run.json)" in refuse("train", "--resume", "--out", "run")
+
+
 @pytest.fixture
 def finished(here):
     succeed("train", "--data", "my.jsonl", "--steps", 1, "--out", "run")

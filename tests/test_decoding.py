@@ -104,6 +104,12 @@ def test_nucleus_is_the_smallest_set_that_holds_p(logits: list[float], p: float)
     assert all(kept[i] == scores[i] for i in members)
 
 
+def test_the_whole_nucleus_keeps_what_rounding_would_lose():
+    logits = torch.tensor([30.0, 0.0])
+    assert logits.softmax(-1)[0] == 1
+    assert torch.equal(keep_nucleus(logits, 1.0), logits)
+
+
 @given(LOGITS, st.data())
 def test_repetition_penalty_lowers_exactly_the_tokens_seen(logits: list[float], data: st.DataObject):
     seen = torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(logits), max_size=len(logits))))
@@ -279,6 +285,15 @@ def test_writing_stops_when_every_row_has_ended():
     model = FixedScores([0.0, 1.0, 3.0])
     assert generate(model, [1], 5) == [[2] * 5]
     assert len(model.calls) == 5
+
+
+def test_a_row_that_has_ended_reads_padding():
+    """Not its stop token, say: a model may have no picture for an image token that comes late."""
+    model = FixedScores([0.0, 0.0, 1.0])
+    rows = generate(model, [[1]] * 30, 12, temperature=1.0, stop_tokens=[2])
+    read = torch.cat([call["ids"] for call in model.calls[1:]], dim=1).tolist()
+    assert len({len(row) for row in rows}) > 2
+    assert all(ids == (row + [0] * 12)[: len(ids)] for ids, row in zip(read, rows, strict=True))
 
 
 def test_forbidden_tokens_are_never_written():

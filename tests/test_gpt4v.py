@@ -467,7 +467,10 @@ BROKEN_WEIGHTS = {
     "missing": (lambda w: w.pop(HEAD), "gpt.head.weight is missing"),
     "left over": (lambda w: w.update(extra=torch.ones(2)), "extra is left over"),
     "another shape": (lambda w: w.update({NORM: torch.ones(17)}), r"gpt.norm.weight is \[17\] instead of \[16\]"),
-    "turned": (lambda w: w.update({HEAD: w[HEAD].t().contiguous()}), r"gpt.head.weight is \[16, (\d+)\] instead of \[\1, 16\]"),
+    "turned": (
+        lambda w: w.update({HEAD: w[HEAD].t().contiguous()}),
+        r"gpt.head.weight is \[16, (\d+)\] instead of \[\1, 16\]",
+    ),
     "a scalar": (lambda w: w.update({NORM: torch.tensor(1.0)}), r"gpt.norm.weight is \[\] instead of \[16\]"),
     "NaN": (lambda w: spoil(w, float("nan")), "gpt.head.weight holds numbers that are not finite"),
     "infinite": (lambda w: spoil(w, float("-inf")), "gpt.head.weight holds numbers that are not finite"),
@@ -502,7 +505,7 @@ class Trap:
 def test_nothing_is_unpickled(saved, tmp_path):
     trap = Trap(tmp_path / "sprung")
     torch.save({"weights": trap}, saved / "model.safetensors")
-    with pytest.raises(ValueError, match="model.safetensors cannot be read as safetensors: "):
+    with pytest.raises(ValueError, match=r"model.safetensors cannot be read as safetensors: "):
         GPT4V.from_pretrained(saved)
     (saved / "model.safetensors").write_bytes(pickle.dumps(trap))
     with pytest.raises(ValueError, match="cannot be read as safetensors"):
@@ -536,11 +539,10 @@ def test_a_damaged_file_is_refused_or_still_a_model(whole, tmp_path, data):
     path.write_bytes(content)
     try:
         model = GPT4V.from_pretrained(folder)
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert not expect_refusal or path.suffix == ".json"  # a JSON file may do without its last line end
-        assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+    except ValueError:
+        return
+    assert not expect_refusal or path.suffix == ".json"  # a JSON file may do without its last line end
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
@@ -576,7 +578,9 @@ def test_a_tokenizer_without_pictures_is_refused(saved):
 @pytest.mark.parametrize("name", ["laptob", "", "no/such/folder", "x" * 5000, "a\0b", Path("nowhere")])
 def test_an_unknown_model_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"^no model at '.*': give a folder with a config.json that training wrote, or"):
+    with pytest.raises(
+        ValueError, match=r"^no model at '.*': give a folder with a config.json that training wrote, or"
+    ):
         GPT4V.from_pretrained(name)
 
 

@@ -89,7 +89,9 @@ NAMES = [noun("cat", "猫"), noun("zebra", "斑马"), noun("dog", "狗"), noun("
 def tokenizer() -> Tokenizer:
     """Knows " cat", " dog", "猫" and "狗" as single tokens; " ox" and "牛" are several, and "cat" is not " cat"."""
     tokenizer = Tokenizer.train([" cat", " dog", "猫", "狗"] * 3, 300)
-    single = [name for name in (" cat", " zebra", " dog", " ox", "猫", "斑马", "狗", "牛") if len(tokenizer.encode(name)) == 1]
+    single = [
+        name for name in (" cat", " zebra", " dog", " ox", "猫", "斑马", "狗", "牛") if len(tokenizer.encode(name)) == 1
+    ]
     assert single == [" cat", " dog", "猫", "狗"]
     return tokenizer
 

@@ -153,7 +153,9 @@ def test_right_answers_are_those_that_greedy_decoding_writes(model, encoder, see
 def test_right_answers_depend_on_the_picture(model, encoder):
     image, other = pictures(2)
     row, right = greedy_row(model, encoder, image, 3, random.Random(1))
-    shown = [AnswerObjective(model).right_answers(encoder.batch([row]) | {"images": each[None]}) for each in (image, other)]
+    shown = [
+        AnswerObjective(model).right_answers(encoder.batch([row]) | {"images": each[None]}) for each in (image, other)
+    ]
     assert shown[0].tolist() == right
     assert shown[0].tolist() != shown[1].tolist()
 

@@ -115,6 +115,7 @@ class TestEveryFigure:
         assert len(figure.alt_text) > 10
         assert repr(figure) == f"<Figure: {figure.alt_text}>"
         assert "\n" not in repr(figure)
+        assert not any(text.get_parse_math() for text in figure.findobj(mpl.text.Text))  # "$5 and $6" is no formula
 
     def test_settings_are_left_alone(self, name: str) -> None:
         before = dict(mpl.rcParams)

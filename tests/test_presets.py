@@ -1,7 +1,6 @@
 """presets.py: every size can be made, a run is the same every time, goes on where it stopped, and learns."""
 
 import json
-import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from small_models import close
 
 from minigpt4v import presets
 from minigpt4v.checkpoint import checkpoints_in
-from minigpt4v.datasets.conversation import ConversationEncoder
-from minigpt4v.datasets.questions import ask_all
-from minigpt4v.datasets.scenes import load_world, random_scene
+from minigpt4v.datasets.conversation import ConversationEncoder, Turn
+from minigpt4v.datasets.phrasings import FAMILIES
+from minigpt4v.datasets.scenes import load_world
 from minigpt4v.datasets.streams import NamingStream, SceneStream
 from minigpt4v.evaluation import MAX_ANSWER_TOKENS
 from minigpt4v.gpt4v import GPT4V
@@ -74,12 +73,11 @@ def test_every_name_of_one_word_is_one_token(made):
 def test_every_conversation_fits_into_the_context(made):
     preset, world, model = made
     encoder = ConversationEncoder(model.tokenizer, model.tokens_per_image)
-    rng = random.Random(0)
-    for _ in range(100):
-        about = ask_all(world, random_scene(world, rng), rng, preset.families, preset.languages)
-        assert about
-        row = encoder.pack(about)
-        assert max(row.positions) + MAX_ANSWER_TOKENS < CONTEXT_LENGTH
+    stream = SceneStream(world, encoder, 60, 0, families=FAMILIES, languages=preset.languages)
+    batch = stream.batch(0)
+    assert int(batch["positions"].max()) + MAX_ANSWER_TOKENS < CONTEXT_LENGTH
+    assert set(preset.families) <= set(FAMILIES)
+    assert preset.conversations is None or 0 < preset.conversations <= len(preset.families)
 
 
 def test_the_shipped_size_is_small():
@@ -141,8 +139,8 @@ def test_another_seed_is_another_run(whole):
     assert not same(other.model, whole.model)
 
 
-def crash_at(monkeypatch, stream: type, step: int) -> None:
-    """Let a run break in a step of one of its stages."""
+def crash(monkeypatch, stream: type, step: int, folder: Path) -> None:
+    """A short run that breaks in a step of one of its stages."""
     real = stream.batch
 
     def batch(self, number: int, part: int = 0, parts: int = 1) -> dict:
@@ -150,13 +148,15 @@ def crash_at(monkeypatch, stream: type, step: int) -> None:
             raise Crash
         return real(self, number, part, parts)
 
-    monkeypatch.setattr(stream, "batch", batch)
+    run = PresetRun(SMALL, folder=folder, settings=SHORT)
+    with monkeypatch.context() as broken:
+        broken.setattr(stream, "batch", batch)
+        with pytest.raises(Crash):
+            run.train()
 
 
 def test_a_run_goes_on_where_it_stopped(whole, tmp_path, monkeypatch):
-    with monkeypatch.context() as broken, pytest.raises(Crash):
-        crash_at(broken, SceneStream, 9)
-        PresetRun(SMALL, folder=tmp_path, settings=SHORT).train()
+    crash(monkeypatch, SceneStream, 9, tmp_path)
     assert [path.name for path in checkpoints_in(tmp_path)] == ["step-00000006"]
     assert GPT4V.from_pretrained(tmp_path)
 
@@ -168,10 +168,18 @@ def test_a_run_goes_on_where_it_stopped(whole, tmp_path, monkeypatch):
     assert same(GPT4V.from_pretrained(tmp_path), whole.model)
 
 
+def test_a_run_that_goes_on_keeps_its_tokenizer(whole, tmp_path, monkeypatch):
+    """Whatever tokenizer the library would train by then."""
+    crash(monkeypatch, SceneStream, 9, tmp_path)
+    monkeypatch.setattr(presets, "vocabulary_texts", lambda nouns: ["another", "vocabulary"] * 4)
+    resumed = PresetRun(SMALL, folder=tmp_path, settings=SHORT)
+    assert resumed.model.tokenizer.vocabulary_size < whole.model.tokenizer.vocabulary_size
+    assert timeless(resumed.train(resume=True)) == timeless(whole.history)
+    assert same(resumed.model, whole.model)
+
+
 def test_a_run_that_stopped_in_its_first_stage_begins_again(whole, tmp_path, monkeypatch):
-    with monkeypatch.context() as broken, pytest.raises(Crash):
-        crash_at(broken, NamingStream, 5)
-        PresetRun(SMALL, folder=tmp_path, settings=SHORT).train()
+    crash(monkeypatch, NamingStream, 5, tmp_path)
     resumed = PresetRun(SMALL, folder=tmp_path, settings=SHORT)
     assert timeless(resumed.train(resume=True)) == timeless(whole.history)
     assert same(resumed.model, whole.model)
@@ -232,13 +240,43 @@ def test_no_training_picture_shows_the_held_out_style(whole, monkeypatch):
     assert shown == set(whole.world.styles)
 
 
-def test_held_out_accuracy_is_a_share():
+def test_held_out_accuracy_is_a_share_of_all_and_of_each_family():
     class Objective:
         def right_answers(self, batch: dict) -> torch.Tensor:
             return torch.tensor(batch["right"])
 
-    assert held_out_accuracy(Objective(), {"right": [True, False, False]}) == 0.3333
-    assert held_out_accuracy(Objective(), {"right": [True]}) == 1.0
+    turns = [Turn("?", "!", family) for family in ("what", "where", "what", None, "what")]
+    found = held_out_accuracy(Objective(), {"right": [True, False, False, True, True]}, turns)
+    assert found == {"held_out_accuracy": 0.6, "families": {"what": 0.6667, "where": 0.0, "other": 1.0}}
+    with pytest.raises(ValueError, match="zip"):
+        held_out_accuracy(Objective(), {"right": [True]}, turns)
+
+
+def test_the_held_out_questions_are_those_of_the_batch(whole, monkeypatch):
+    """Each answer is counted for the family of its own question."""
+    batches = []
+    real = presets.held_out_accuracy
+
+    def spy(objective, batch, turns):
+        batches.append((batch, turns))
+        return real(objective, batch, turns)
+
+    monkeypatch.setattr(presets, "held_out_accuracy", spy)
+    found = whole._seeing_trainer().evaluate()
+    ((batch, turns),) = batches
+    tokenizer = whole.model.tokenizer
+    spans, labels = [], batch["labels"]
+    for row in labels.tolist():
+        span: list[int] = []
+        for label in [*row, -100]:
+            if label != -100:
+                span.append(label)
+            elif span:
+                spans.append(tokenizer.decode(span))
+                span = []
+    assert spans == [turn.answer for turn in turns]
+    assert set(found["families"]) == set(SMALL.families)
+    assert len(turns) == batch["count"]
 
 
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch):

@@ -25,7 +25,7 @@ from minigpt4v.datasets.scenes import (
     scenes_of,
 )
 
-COUNT = 400
+COUNT = 250
 EMOJI_WORLDS = ("core16", "core64", "all")
 
 
@@ -193,7 +193,6 @@ def test_other_splits_seeds_and_worlds_give_other_scenes():
     ]
     for a, b in combinations(streams, 2):
         assert not set(a) & set(b)
-        assert Counter(len(s.objects) for s in a) != Counter(len(s.objects) for s in b) or a != b
 
 
 # -- a single scene ---------------------------------------------------------------------------------------------------

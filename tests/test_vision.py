@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from itertools import pairwise
 
 import pytest
 import torch
@@ -182,6 +183,16 @@ def test_a_token_sees_its_own_cell_and_a_rim(patch_size, channels):
         assert torch.equal(seen, expected)
         cell = seen[row * patch_size : (row + 1) * patch_size, column * patch_size : (column + 1) * patch_size]
         assert cell.all()
+        assert seen.sum() > cell.sum()
+
+
+def test_a_norm_follows_every_convolution():
+    encoder, images = make_encoder(CONV), torch.rand(2, 3, 64, 64)
+    layers = list(encoder.convolutions)
+    for layer, following in pairwise(layers):
+        assert not isinstance(layer, torch.nn.Conv2d) or isinstance(following, torch.nn.BatchNorm2d)
+    tokens = encoder.convolutions(2 * images - 1).flatten(2).mT
+    close(encoder.features(images), tokens / tokens.square().mean(-1, keepdim=True).sqrt(), 1e-3)
 
 
 def test_features_have_size_one_and_forward_adds_the_places():

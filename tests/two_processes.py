@@ -96,14 +96,15 @@ def main(folder: Path) -> None:
     # Ctrl-C in the last process alone stops them all, and the run can go on
     stream = PressedBy(text_stream(), step=2, here=process == processes - 1)
     try:
-        text_trainer(folder / "stopped", stream=stream).run()
+        text_trainer(folder / "stopped", stream=stream, log_every=2).run()
     except Interrupted as interrupted:
         found["interrupted"] = interrupted.step
-    resumed = text_trainer(folder / "stopped")
+    resumed = text_trainer(folder / "stopped", log_every=2)
     resumed.resume()
     resumed.run()
     after = torch.cat([parameter.detach().flatten() for parameter in resumed.objective.parameters()])
-    found["resumed"] = torch.equal(after, weights)
+    losses = [entry["loss"] for entry in resumed.history]
+    found["resumed"] = {"same weights": torch.equal(after, weights), "losses": losses}
     if process == 0:
         (folder / "found.json").write_text(json.dumps(found))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minigpt4v.commands.output import BadInput, one_line
+from minigpt4v.commands.output import BadInput
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +108,4 @@ def load_model(name: str, device: str | torch.device = "cpu") -> GPT4V:
     folder = find_checkpoint(name)
     if is_language_model(folder):
         raise BadInput(f"{name!r} is a language model and cannot see: use it with `minigpt4v write`")
-    try:
-        return GPT4V.from_pretrained(folder, device)
-    except OSError as error:
-        raise BadInput(f"the model {name!r} is not whole: {one_line(str(error))}") from error
+    return GPT4V.from_pretrained(folder, device)

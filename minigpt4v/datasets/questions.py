@@ -21,7 +21,7 @@ from minigpt4v.datasets.phrasings import FAMILIES, FOLLOW_UPS, LANGUAGES, QUESTI
 from minigpt4v.datasets.scenes import PLACES, Scene, SceneObject, World
 
 _CLEARLY_APART = 16  # pixels between centres from which "left of" is beyond doubt; half a quarter's side
-_CLEARLY_BIGGER = 3.5  # pixels between the longer sides of what is seen of two things
+_CLEARLY_BIGGER = 5  # pixels between the longer sides of what is seen of two things
 _NOTHING_SHARE = 0.1  # of the "what is ...?" questions that could be answered "Nothing."
 _DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "above": (0, -1), "below": (0, 1)}
 _OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}

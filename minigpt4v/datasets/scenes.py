@@ -46,6 +46,8 @@ SPLITS = ("train", "seen", "style", "pairs", "concepts")
 
 _QUARTER = IMAGE_SIZE // 2
 _SIZES = range(18, 31)  # of a thing in its quarter
+_SMALL, _BIG = range(18, 23), range(28, 31)  # where one thing is clearly smaller or bigger than the others, ...
+_ODD_ONE_SHARE = 0.5  # ... as in half of the scenes
 _CLOSE_UP_SIZES = range(28, 61)
 _CLOSE_UP_SHARE = 0.5  # of the scenes with one thing
 _PAIRS_HELD_OUT = 10  # one pair of names in ten
@@ -259,7 +261,8 @@ def random_scene(world: World, rng: random.Random, split: str = "train") -> Scen
     if count == 1 and rng.random() < _CLOSE_UP_SHARE:
         boxes = [_close_up_box(rng)]
     else:
-        boxes = [_box_in_quarter(quarter, rng) for quarter in rng.sample(range(4), count)]
+        sizes = _choose_sizes(count, rng)
+        boxes = [_box_in_quarter(*chosen, rng) for chosen in zip(rng.sample(range(4), count), sizes, strict=True)]
     things = []
     for noun, (x, y, size) in zip(nouns, boxes, strict=True):
         style = rng.choice(styles)
@@ -293,8 +296,16 @@ def _draw_nouns(world: World, count: int, rng: random.Random, split: str) -> lis
     return chosen
 
 
-def _box_in_quarter(quarter: int, rng: random.Random) -> tuple[int, int, int]:
-    size = rng.choice(_SIZES)
+def _choose_sizes(count: int, rng: random.Random) -> list[int]:
+    """Any sizes, or one small thing among big ones, or one big thing among small ones."""
+    if rng.random() >= _ODD_ONE_SHARE:
+        return rng.choices(_SIZES, k=count)
+    one, others = rng.sample((_SMALL, _BIG), 2)
+    odd = rng.randrange(count)
+    return [rng.choice(one if i == odd else others) for i in range(count)]
+
+
+def _box_in_quarter(quarter: int, size: int, rng: random.Random) -> tuple[int, int, int]:
     free = _QUARTER - size
     return quarter % 2 * _QUARTER + rng.randint(0, free), quarter // 2 * _QUARTER + rng.randint(0, free), size
 
