@@ -171,6 +171,8 @@ class GPT4V(nn.Module):
             mask = mask | same_picture_mask(ids, self.image_id, self.tokens_per_image)
         elif images is not None or segments is not None:
             mask = prefix_mask(ids, self.image_id, self.tokens_per_image, segments)
+        if positions is None:
+            positions = self.gpt.next_positions(ids, cache)
         vectors = self.embed(ids, images, positions)
         return self.gpt.transform(vectors, mask=mask, positions=positions, cache=cache, return_weights=return_weights)
 

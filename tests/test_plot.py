@@ -115,7 +115,8 @@ class TestEveryFigure:
         assert len(figure.alt_text) > 10
         assert repr(figure) == f"<Figure: {figure.alt_text}>"
         assert "\n" not in repr(figure)
-        assert not any(text.get_parse_math() for text in figure.findobj(mpl.text.Text))  # "$5 and $6" is no formula
+        texts = [text for axes in figure.axes for text in (*axes.texts, axes.xaxis.label)]
+        assert not any(text.get_parse_math() for text in texts)  # "$5 and $6" is no formula
 
     def test_settings_are_left_alone(self, name: str) -> None:
         before = dict(mpl.rcParams)
@@ -140,7 +141,7 @@ class TestEveryFigure:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # matplotlib warns of every glyph that it draws as a box
             image = pixels(CATALOGUE[name]())
-        assert not caplog.records  # matplotlib logs every bold word for which a font has no bold cut
+        assert not caplog.records
         assert image.std() > 5
         corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]  # a light card on pages of any colour
         assert np.all(corners == [int(base.CARD[i : i + 2], 16) for i in (1, 3, 5)])
@@ -179,6 +180,16 @@ def test_own_drawings_can_use_the_style() -> None:
         axes.plot([1, 2])
     assert mpl.colors.to_hex(axes.lines[0].get_color()).upper() == plot.PALETTE[0]
     assert mpl.colors.to_hex(figure.get_facecolor()) == base.CARD
+
+
+def test_ticks_keep_the_style_in_which_the_figure_was_made() -> None:
+    with plot.style():
+        figure = base.new_figure(3, 3)
+        figure.add_subplot().plot([1, 2])
+        assert repr(plot.finish(figure, "a line")) == "<Figure: a line>"
+    figure.canvas.draw()
+    label = figure.axes[0].get_xticklabels()[0]
+    assert (label.get_fontsize(), label.get_color()) == (9, base.INK)
 
 
 class TestPictures:
@@ -641,13 +652,16 @@ def write_font(path: Path, family: str, letters: str) -> None:
 
 
 class TestChoiceOfFont:
-    def test_bundled_font_comes_first(self, fresh_fonts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_bundled_font_comes_first(
+        self, fresh_fonts: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         monkeypatch.setattr(fonts, "BUNDLED_FONT", "CourseSquares")
         write_font(fresh_fonts / "CourseSquares.ttf", "DejaVu Sans", "狗猫")  # the name inside does not count
         assert fonts.font_families() == ("DejaVu Sans", "CourseSquares")
         for weight in ("normal", "bold"):
             found = font_manager.findfont(FontProperties(family="CourseSquares", weight=weight))
             assert found == str(fresh_fonts / "CourseSquares.ttf")
+        assert not caplog.records  # matplotlib logs it when it has to make do with another weight
         assert fonts.missing_characters("狗猫鱼 cat") == "鱼"
         assert fonts.text_width("狗", 72) == pytest.approx(0.8)
         with warnings.catch_warnings():

@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from scene_samples import WORLDS, index, sample, thing, world_called
 
@@ -24,7 +22,7 @@ def renderer() -> Renderer:
 def by_pillow(world: World, scene: Scene) -> np.ndarray:
     """The picture as Pillow draws it, [3, 64, 64] in 0..1: each tile resampled bilinearly, then laid over.
 
-    Pillow resamples each channel in floating point; its composition of bytes rounds twice.
+    Pillow resamples each channel in floating point; its composition of bytes would round twice.
     """
     picture = np.full((3, IMAGE_SIZE, IMAGE_SIZE), np.array(GROUNDS[scene.ground])[:, None, None] / 255)
     for t in scene.objects:
@@ -39,10 +37,20 @@ def by_pillow(world: World, scene: Scene) -> np.ndarray:
 
 
 def resampled(channel: np.ndarray, t: SceneObject) -> np.ndarray:
+    padded = Image.fromarray(np.pad(channel, 1))  # what lies around a tile is transparent
     scale = 32 / t.size  # tile pixels for one pixel of the picture
-    to_tile = (scale, 0, -t.x * scale, 0, scale, -t.y * scale)
+    to_tile = (scale, 0, 1 - t.x * scale, 0, scale, 1 - t.y * scale)
     whole = (IMAGE_SIZE, IMAGE_SIZE)
-    return np.asarray(Image.fromarray(channel).transform(whole, Image.Transform.AFFINE, to_tile, Image.Resampling.BILINEAR))
+    return np.asarray(padded.transform(whole, Image.Transform.AFFINE, to_tile, Image.Resampling.BILINEAR))
+
+
+def in_bytes(world: World, scene: Scene) -> np.ndarray:
+    """The picture composed by Pillow's own `alpha_composite`, [64, 64, 3] of bytes."""
+    picture = Image.new("RGBA", (IMAGE_SIZE, IMAGE_SIZE), (*GROUNDS[scene.ground], 255))
+    for t in scene.objects:
+        tile = Image.fromarray(world.tiles[t.style][t.noun]).resize((t.size, t.size), Image.Resampling.BILINEAR)
+        picture.alpha_composite(tile.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if t.flipped else tile, (t.x, t.y))
+    return np.asarray(picture.convert("RGB"))
 
 
 def close(actual, expected, tolerance):
@@ -59,8 +67,17 @@ def test_pictures_are_those_that_pillow_draws(name, split):
     pictures = Renderer(world_called(name))(scenes).double().numpy()
     for scene, picture in zip(scenes, pictures, strict=True):
         difference = np.abs(picture - by_pillow(world_called(name), scene))
-        assert difference.max() < 5 / 255, scene  # Pillow rounds to whole bytes several times on the way
-        assert difference.mean() < 0.5 / 255, scene
+        assert difference.max() < 10 / 255, scene  # beside an enlarged tile, whose last pixel fades out over the edge
+        for t in scene.objects:
+            assert difference[:, t.y : t.y + t.size, t.x : t.x + t.size].max() < 1e-4, scene
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_pictures_look_like_pillows_own_composition(name):
+    scenes = sample(name, "train", 60)
+    for scene, picture in zip(scenes, Renderer(world_called(name))(scenes), strict=True):
+        theirs = in_bytes(world_called(name), scene) / 255  # made smaller, it also averages neighbouring pixels
+        assert np.abs(picture.permute(1, 2, 0).numpy() - theirs).mean() < 0.01, scene
 
 
 def test_pillow_would_notice_a_shift_by_half_a_pixel(renderer):
@@ -113,16 +130,15 @@ def test_many_at_a_time_are_one_at_a_time(renderer):
     close(renderer(scenes, noise), torch.cat(alone), 1e-6)
 
 
-@given(st.integers(1, 64), st.data())
-def test_a_thing_changes_no_pixel_outside_its_box(size, data):
-    x, y = (data.draw(st.integers(0, IMAGE_SIZE - size)) for _ in range(2))
-    scene = Scene("white", (SceneObject(0, "noto", x, y, size),))
-    outside = torch.ones(64, 64, dtype=torch.bool)
-    outside[y : y + size, x : x + size] = False
-    assert (_RENDERER([scene])[0][:, outside] == 1).all()
-
-
-_RENDERER = Renderer(load_world("core16"))
+@pytest.mark.parametrize("size", [1, 17, 32, 33, 50, 63])
+@pytest.mark.parametrize("corner", ["top left", "bottom right"])
+def test_a_thing_stays_in_its_box(renderer, size, corner):
+    start = 0 if corner == "top left" else IMAGE_SIZE - size
+    pictures = renderer([Scene("white", (SceneObject(noun, "noto", start, start, size),)) for noun in range(64)])
+    pictures[:, :, start : start + size, start : start + size] = 1
+    assert pictures.min() > 1 - 10 / 255
+    if size <= 32:
+        assert pictures.min() == 1
 
 
 @pytest.mark.parametrize("size", [18, 29, 32, 33, 60])

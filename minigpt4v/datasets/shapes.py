@@ -101,7 +101,8 @@ def draw_shapes(colour: str) -> np.ndarray:
 def _mask(outline: Outline, hole: Outline) -> np.ndarray:
     """Where a shape is: uint8 [32, 32], 255 inside. Its longer side fills the tile up to the margin."""
     across, down = zip(*outline, strict=True)
-    scale = (TILE_SIZE - 2 * _MARGIN) * _FINER / max(max(across) - min(across), max(down) - min(down))
+    widest = (TILE_SIZE - 2 * _MARGIN) * _FINER - 1  # from the centre of the first pixel to that of the last
+    scale = widest / max(max(across) - min(across), max(down) - min(down))
     middle = (max(across) + min(across)) / 2, (max(down) + min(down)) / 2
     to_tile = partial(_to_tile, scale=scale, middle=middle)
     picture = Image.new("L", (TILE_SIZE * _FINER, TILE_SIZE * _FINER))

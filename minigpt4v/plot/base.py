@@ -1,4 +1,4 @@
-"""The look of every figure in the course: colours, fonts, line breaking, and figures with a description in words.
+"""The look of every figure in the course: colours, sizes, and figures with a description in words.
 
 Figures stand on a solid, nearly white card, not on a transparent ground. A colour that is to be read on white paper
 *and* on a black page can have a contrast of at most 4.6 with both, so that small coloured text and pale bars would
@@ -88,9 +88,8 @@ def style() -> Iterator[None]:
 
 
 def finish(figure: CourseFigure, alt: str) -> CourseFigure:
-    """Give the figure its description, and let matplotlib make the tick labels now, while the style holds."""
+    """Give the figure its description in words; returns it."""
     figure.alt_text = alt
-    figure.draw_without_rendering()
     return figure
 
 
