@@ -1,5 +1,7 @@
 from . import attention as attention
 from . import block as block
+from . import chat as chat
+from . import checkpoint as checkpoint
 from . import datasets as datasets
 from . import decoding as decoding
 from . import evaluation as evaluation
@@ -7,10 +9,13 @@ from . import feedforward as feedforward
 from . import gpt as gpt
 from . import gpt4v as gpt4v
 from . import naming as naming
+from . import objectives as objectives
 from . import paths as paths
 from . import plot as plot
 from . import position as position
+from . import presets as presets
 from . import processor as processor
+from . import sampling as sampling
 from . import tokenizer as tokenizer
 from . import training as training
 from . import vision as vision

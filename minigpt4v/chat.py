@@ -134,7 +134,7 @@ class Chat:
             prompt,
             min(room, MAX_ANSWER_TOKENS),
             stop_tokens=(encoder.end,),
-            forbidden_tokens=(encoder.pad, encoder.user, encoder.assistant, encoder.image),
+            forbidden_tokens=encoder.never_said,
             images=image,
             **options,
         )

@@ -82,6 +82,7 @@ def predict(model: GPT4V, images: torch.Tensor, examples: Sequence[Example]) -> 
             [prompts[i] for i in rows],
             MAX_ANSWER_TOKENS,
             stop_tokens=(encoder.end,),
+            forbidden_tokens=encoder.never_said,
             images=images[[examples[i].picture for i in rows]],
             return_details=True,
         )

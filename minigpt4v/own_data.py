@@ -29,6 +29,10 @@ from minigpt4v.training import Trainer, TrainingSettings
 from minigpt4v.vision import VisionConfig
 
 MINUTES = 5.0
+# The rates of a model that goes on, as a share of those from random weights. Measured by teaching the laptop model eight
+# new names for 200 steps: the full rates learn 98% of them and keep 0% of what it knew, 0.3 learns 97% and keeps 68%,
+# 0.1 learns 25% and keeps 89%. From random weights, 67% are learned in that time.
+GOING_ON = 0.3
 TEXT_CONTEXT_LENGTH = 128
 TEXT_LAYERS, TEXT_HEADS, TEXT_WIDTH = 4, 4, 128
 _BATCH = 32
@@ -93,6 +97,9 @@ class ConversationRun(_Run):
         album = Album(paths, self.model.config.vision.image_size, device)
         objective = AnswerObjective(self.model)
         base = TrainingSettings(minutes=MINUTES, seed=seed)
+        if start:
+            rates = {name: GOING_ON * getattr(base, name) for name in ("learning_rate", "matrix_learning_rate")}
+            base = replace(base, **rates)
         self.trainer = Trainer(
             objective,
             ConversationStream(conversations, album, encoder, min(_BATCH, len(conversations)), seed),
@@ -190,7 +197,7 @@ def _answer(
         prompts,
         max(1, min(room, longest)),
         stop_tokens=(encoder.end,),
-        forbidden_tokens=(encoder.pad, encoder.user, encoder.assistant, encoder.image),  # as in a chat
+        forbidden_tokens=encoder.never_said,  # as in a chat
         images=images,
     )
     return [model.tokenizer.decode(ids) for ids in written]

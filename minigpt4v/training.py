@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -318,7 +319,9 @@ def _new_accelerator(precision: str, device: torch.device) -> Accelerator:
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+    # a batch may leave parameters out: naming asks what is seen and not where, a text may show no picture
+    among_processes = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(mixed_precision=precision, cpu=device.type == "cpu", kwargs_handlers=[among_processes])
 
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}, {postfix}"

@@ -178,7 +178,10 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(here, monkeypatch):
         patch.setattr(Trainer, "train_step", stop_after_three)
         assert invoke("train", "--data", "my.jsonl", "--steps", 6, "--out", "broken").exit_code == 130
     assert checkpoints_in(here / "broken")[-1].name == "step-00000003"
+    taken = []
+    monkeypatch.setattr(Trainer, "train_step", lambda self: taken.append(self.step) or train_step(self))
     succeed("train", "--out", "broken", "--resume")
+    assert taken == [3, 4, 5]
     assert (here / "broken" / "model.safetensors").read_bytes() == (here / "whole" / "model.safetensors").read_bytes()
 
 

@@ -60,7 +60,8 @@ class FixedScores(nn.Module):
         self.calls: list[dict[str, Any]] = []
 
     def forward(self, ids: Tensor, **given: Any) -> Tensor:
-        self.calls.append({"ids": ids.clone(), "training": self.dropout.training, **given})
+        modes = {"training": self.dropout.training, "gradients": torch.is_grad_enabled()}
+        self.calls.append({"ids": ids.clone(), **modes, **given})
         return self.scores.expand(*ids.shape, -1)
 
     def new_cache(self, batch: int, length: int) -> KeyValueCache:
@@ -403,6 +404,11 @@ def probabilities_by_hand(
     return [weights[token] / total if token in kept else 0.0 for token in range(len(scores))]
 
 
+def test_padding_is_no_token_seen():
+    assert generate(FixedScores([1.0, 0.9, 0.8]), [[1, 1], [1]], 1, repetition_penalty=2.0) == [[0], [0]]
+    assert generate(FixedScores([1.0, 0.9, 0.8]), [[0, 1], [1]], 1, repetition_penalty=2.0) == [[2], [0]]
+
+
 @pytest.mark.parametrize("settings", [{"temperature": 1.3}, {"temperature": 0.9, "top_k": 9, "top_p": 0.95}])
 def test_the_same_seed_writes_the_same_text_with_and_without_cache(settings: dict[str, Any]):
     model = small_gpt()
@@ -482,14 +488,16 @@ def test_a_stream_computes_a_step_only_when_it_is_asked_for():
     assert len(model.calls) == 2
 
 
-def test_nothing_that_is_returned_holds_on_to_gradients():
-    model = small_gpt()
-    generate(model, PROMPTS, 3, temperature=1.0)
-    list(generate_stream(model, [1], 3))
-    beam_search(model, [1], 2, 3)
-    assert all(parameter.grad is None for parameter in model.parameters())
+def test_nothing_is_kept_for_gradients():
+    model = FixedScores([0.0, 1.0])
+    generate(model, [1], 2, return_details=True)
+    stream = generate_stream(model, [1], 3)
+    next(stream)
     assert torch.is_grad_enabled()
-    model(torch.tensor([[1, 2]])).sum().backward()  # what was cached or computed on the way does not stand in the way
+    next(stream)
+    beam_search(model, [1], 2, 2)
+    assert [call["gradients"] for call in model.calls] == [False] * 6
+    assert torch.is_grad_enabled()
 
 
 # --- beam search ---
@@ -577,6 +585,14 @@ def test_beams_see_the_picture_and_skip_forbidden_tokens():
     assert not set(forbidden) & set(itertools.chain(*(beam.ids for beam in beams)))
     other = beam_search(model, prompts[0], 5, 6, images=images[1:2], forbidden_tokens=forbidden)
     assert [beam.ids for beam in other] != [beam.ids for beam in beams]
+
+
+def test_the_search_ends_when_every_text_has():
+    model = FixedScores([0.0, 1.0, 3.0])
+    [beam] = beam_search(model, [1], 1, 50, stop_tokens=[2])
+    assert beam.ids == []
+    assert beam.score == pytest.approx(3 - math.log(1 + math.exp(1) + math.exp(3)))
+    assert len(model.calls) == 1
 
 
 def test_fewer_texts_than_beams():

@@ -118,6 +118,9 @@ def test_a_model_is_gone_on_from(records, learnt, tmp_path):
     assert run.model is start
     assert run.model.tokenizer == learnt.tokenizer
     assert torch.equal(run.model.gpt.head.weight, learnt.gpt.head.weight)
+    fresh = ConversationRun(records, settings=FEW_STEPS)
+    for name in ("learning_rate", "matrix_learning_rate"):  # or it would forget what it knows
+        assert getattr(run.trainer.settings, name) == pytest.approx(0.3 * getattr(fresh.trainer.settings, name))
 
 
 def test_seeds_decide_the_weights(records):
@@ -135,7 +138,7 @@ def test_held_out_accuracy_is_measured_if_there_is_something_held_out(records):
     assert not any("held_out_accuracy" in entry for entry in history)
 
 
-def test_a_run_goes_on_exactly_where_it_was(records, tmp_path):
+def test_a_run_goes_on_exactly_where_it_was(records, tmp_path, monkeypatch):
     whole = ConversationRun(
         records, folder=tmp_path / "whole", settings={"steps": 6, "minutes": None, "checkpoint_every": 3}
     )
@@ -150,7 +153,10 @@ def test_a_run_goes_on_exactly_where_it_was(records, tmp_path):
     resumed = ConversationRun(
         records, folder=tmp_path / "half", settings={"steps": 6, "minutes": None, "checkpoint_every": 3}
     )
+    taken, train_step = [], resumed.trainer.train_step
+    monkeypatch.setattr(resumed.trainer, "train_step", lambda: taken.append(resumed.trainer.step) or train_step())
     resumed.train(resume=True)
+    assert taken == [3, 4, 5]
     for (name, expected), found in zip(
         whole.model.state_dict().items(), resumed.model.state_dict().values(), strict=True
     ):

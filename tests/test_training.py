@@ -698,6 +698,11 @@ def test_of_two_processes_one_writes(found_by_two):
     assert [path.name for path in found_by_two["checkpoints"]] == ["step-00000006"]
 
 
+def test_two_processes_may_leave_a_parameter_out(found_by_two):
+    assert found_by_two["idle"][0] == found_by_two["history"][0]["loss"]
+    assert len(found_by_two["idle"]) == 3
+
+
 def test_two_processes_keep_one_clock(found_by_two):
     assert found_by_two["timed"] == [6, 12.0]
 

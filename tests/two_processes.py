@@ -87,6 +87,13 @@ def main(folder: Path) -> None:
         for mine, other in zip(gradients(text_trainer(accumulate=parts)), expected, strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
 
+    # a parameter that no batch uses, as the encoder's positions while it learns names
+    objective = text_objective()
+    objective.idle = torch.nn.Parameter(torch.ones(2))
+    idle = Trainer(objective, text_stream(), TrainingSettings(steps=3, warmup_steps=2, log_every=1, clip=1000.0))
+    found["idle"] = [entry["loss"] for entry in idle.run()]
+    assert objective.idle.tolist() == [1, 1]
+
     # by the clock: process 0 takes 1 second a step and process 1 takes 3; all stop after the same step
     training.time = SimpleNamespace(perf_counter=clock(1.0 + 2.0 * process).__next__)
     timed = text_trainer(steps=None, minutes=12 / 60)

@@ -142,6 +142,13 @@ class _Auditor:
             raise Doubt(f"it is not clear what is {place}")
         return here[0] if here else None
 
+    def place(self, thing: SceneObject) -> str:
+        """The place of a thing."""
+        found = places(thing)
+        if len(found) != 1:
+            raise Doubt(f"the {self.world.nouns[thing.noun].en} is in no clear place")
+        return found[0]
+
     def mentioned(self, noun: int) -> SceneObject | None:
         """The thing that a name or "it" means, or None if the picture does not show it."""
         if noun == IT:
@@ -177,7 +184,7 @@ class _Auditor:
         return self.one(self.focus)
 
     def where(self, name: int) -> str:
-        words = self.place_words(places(self.subject(name))[0])
+        words = self.place_words(self.place(self.subject(name)))
         return words if self.english else "在" + words
 
     def is_there(self, name: int) -> str:
@@ -193,8 +200,8 @@ class _Auditor:
         kinds = [self.world.nouns[thing.noun].category for thing in self.things]
         return self.count(kinds.count(category), _KINDS_ZH[category][1])
 
-    def category(self, **about: Any) -> str:
-        kind = self.world.nouns[self.subject(**about).noun].category
+    def category(self, place: str) -> str:
+        kind = self.world.nouns[self.subject(place=place).noun].category
         if kind not in _KINDS_EN:
             raise Doubt(f"there is no word for the kind {kind!r}")
         return _KINDS_EN[kind] if self.english else _KINDS_ZH[kind][0]
@@ -240,10 +247,13 @@ class _Auditor:
         return ("true" if truth else "false") if self.english else ("对" if truth else "错")
 
     def caption(self) -> str:
-        ordered = sorted(self.things, key=lambda thing: list(REGIONS).index(places(thing)[0]))
+        if not self.things:
+            raise Doubt("there is nothing to describe")
+        ordered = sorted(self.things, key=lambda thing: list(REGIONS).index(self.place(thing)))
+        shown = [(self.one(thing), self.place_words(self.place(thing))) for thing in ordered]
         if not self.english:
-            return "，".join(f"{self.place_words(places(thing)[0])}有{self.one(thing)}" for thing in ordered)
-        *most, last = (f"{self.one(thing)} {self.place_words(places(thing)[0])}" for thing in ordered)
+            return "，".join(f"{where}有{what}" for what, where in shown)
+        *most, last = (f"{what} {where}" for what, where in shown)
         return f"{', '.join(most)} and {last}" if most else last
 
     # -- kinds of claims --------------------------------------------------------------------------------------------

@@ -53,6 +53,11 @@ class ConversationEncoder:
         )
         self._encode = lru_cache(maxsize=100_000)(lambda text: tuple(tokenizer.encode(text)))
 
+    @property
+    def never_said(self) -> tuple[int, ...]:
+        """The ids that no answer may hold."""
+        return self.pad, self.user, self.assistant, self.image
+
     def prefix(self, images: int = 1) -> list[int]:
         """The ids that stand for the pictures in front of a conversation."""
         return [self.image] * (self.tokens_per_image * images)

@@ -76,7 +76,6 @@ _ENGLISH_QUESTIONS = {
         r"what (kind|sort) of thing is <place>\?",
         r"what kind of thing do you see <place>\?",
         r"which group does the thing <place> belong to\?",
-        r"(and )?what (kind|sort) of thing is <name>\?",
     ),
     "colour": (
         r"(and )?(what|which) colour is (the thing <place>|<ground>|<name>)\?",
@@ -108,11 +107,7 @@ _CHINESE_QUESTIONS = {
     "is_there": (r"(图里)?有<bare>吗？", r"你看到<bare>了吗？", r"图里有没有<bare>？"),
     "how_many": (r"(有|图里有|一共有|你看到了)几个东西？",),
     "how_many_category": (r"(有|图里有|一共有|你看到了)几<category>？",),
-    "category": (
-        r"<place>[是有]哪一类东西？",
-        r"<place>的东西(是|属于)哪一类？",
-        r"那?<name>(是哪一类东西|属于哪一类)？",
-    ),
+    "category": (r"<place>[是有]哪一类东西？", r"<place>的东西(是|属于)哪一类？"),
     "colour": (
         r"那?(<place>的东西|<ground>|<name>)是(什么|哪种)颜色？",
         r"(<place>的东西|<ground>|<name>)的颜色是什么？",

@@ -29,7 +29,7 @@ SHAPE_COLOURS = {
 }
 HELD_OUT_COLOUR = "purple"
 
-_FINER = 4  # shapes are drawn so many times larger and reduced, which makes their edges smooth
+_FINER = 8  # shapes are drawn so many times larger and reduced, which makes their edges smooth
 _MARGIN = 1  # pixels around a shape in its tile, as around an emoji
 
 Outline = Sequence[tuple[float, float]]
