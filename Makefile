@@ -38,7 +38,7 @@ lab: $(READY) ## Open the course in JupyterLab
 	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. $(firstword $(NOTEBOOKS))
 
 test: $(READY) ## Run every test and measure coverage; then run the notebooks and compare their outputs
-	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
 ifneq ($(NOTEBOOKS),)
 	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadfile --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout=300 notebooks

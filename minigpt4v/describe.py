@@ -17,14 +17,14 @@ from dataclasses import dataclass, replace
 
 from minigpt4v.datasets.phrasings import COLOUR_ZH, PLACE_ZH, a, at, one_zh, sentence
 from minigpt4v.datasets.scenes import (
-    _SIZES,
     GROUNDS,
     PLACES,
+    SIZES,
     Scene,
     SceneObject,
     World,
-    _box_in_quarter,
-    _close_up_box,
+    box_in_quarter,
+    close_up_box,
     load_world,
 )
 
@@ -174,9 +174,7 @@ def draw_from(description: Description, world: World, rng: random.Random, style:
     for noun, place in description.things:
         place = place or free.pop()
         x, y, size = (
-            _close_up_box(rng)
-            if place == "middle"
-            else _box_in_quarter(_QUARTERS.index(place), rng.choice(_SIZES), rng)
+            close_up_box(rng) if place == "middle" else box_in_quarter(_QUARTERS.index(place), rng.choice(SIZES), rng)
         )
         drawn = style or rng.choice(world.styles)
         things.append(SceneObject(noun, drawn, x, y, size, rng.random() < 0.5, world.colour(drawn, noun)))

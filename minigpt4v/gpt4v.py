@@ -214,7 +214,7 @@ class GPT4V(nn.Module):
             weights = load((folder / "model.safetensors").read_bytes())
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{folder / 'model.safetensors'} cannot be read as safetensors: {error}") from error
-        _check_weights(model, weights, folder)
+        check_weights(model, weights, folder)
         model.load_state_dict(weights)
         return model.to(device).eval()
 
@@ -275,7 +275,7 @@ def _load_tokenizer(path: Path) -> Tokenizer | CharTokenizer:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
-def _check_weights(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:
+def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:
     """Raise ValueError with the names of all tensors that are missing, left over, of another shape, or not finite."""
     expected = model.state_dict()
     faults = [f"{name} is missing" for name in expected if name not in weights]

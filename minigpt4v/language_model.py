@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from minigpt4v.datasets.text import TextDataset
 from minigpt4v.decoding import generate_stream
 from minigpt4v.gpt import GPT, GPTConfig
-from minigpt4v.gpt4v import _check_weights
+from minigpt4v.gpt4v import check_weights
 from minigpt4v.paths import write_atomically
 from minigpt4v.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
 
@@ -77,7 +77,7 @@ class LanguageModel:
         except (OSError, TypeError, SafetensorError) as error:
             raise ValueError(f"the language model at {str(folder)!r} cannot be read: {error}") from error
         model = cls(GPT(config), tokenizer)
-        _check_weights(model.gpt, weights, folder)
+        check_weights(model.gpt, weights, folder)
         model.gpt.load_state_dict(weights)
         model.gpt.to(device).eval()
         return model

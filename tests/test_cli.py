@@ -24,8 +24,6 @@ from minigpt4v.datasets.emoji import HELD_OUT_STYLE, STYLES
 from minigpt4v.datasets.scenes import SPLITS
 from minigpt4v.presets import PRESETS
 
-pytestmark = pytest.mark.xdist_group("cli")  # they share a model
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

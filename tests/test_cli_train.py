@@ -20,8 +20,6 @@ from minigpt4v.gpt4v import GPT4V
 from minigpt4v.language_model import LanguageModel
 from minigpt4v.training import Interrupted
 
-pytestmark = pytest.mark.xdist_group("cli_train")
-
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -76,7 +74,7 @@ def test_run_json_says_what_was_done(here):
     assert record["machine"].keys() == {"system", "processor", "threads", "gpu"}
     assert platform.node() not in json.dumps(record["machine"])
     assert record["steps"] == 3
-    assert 0 < record["minutes"] < 5
+    assert 0 <= record["minutes"] < 5
     assert record["world"] is None
     assert record["options"]["seed"] == 5
     assert record["options"]["data"] == str(here / "my.jsonl")

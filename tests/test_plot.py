@@ -533,7 +533,8 @@ class TestDemo:
 
     @pytest.mark.parametrize("columns", [1, 2, 3])
     def test_no_text_touches_another_or_leaves_its_panel(self, columns: int) -> None:
-        figure = plot.demo_figure(PANELS, "Title", "Subtitle", columns)
+        panels = [*PANELS, Panel(PICTURE, PANELS[0].answers * 3)]  # the last is longer than its picture
+        figure = plot.demo_figure(panels, "Title", "Subtitle", columns)
         figure.canvas.draw()
         page = figure.axes[0]
         boxes = [text.get_window_extent() for text in page.texts if text.get_text()]
@@ -541,7 +542,7 @@ class TestDemo:
         for one, other in combinations(boxes, 2):
             assert not one.shrunk(0.98, 0.98).overlaps(other.shrunk(0.98, 0.98))
         cards = [card.get_window_extent() for card in page.patches]
-        assert len(cards) == len(PANELS)
+        assert len(cards) == len(panels)
         for box in boxes[2:]:
             assert sum(c.x0 <= box.x0 and box.x1 <= c.x1 and c.y0 <= box.y0 and box.y1 <= c.y1 for c in cards) == 1
         for one, other in combinations(cards, 2):

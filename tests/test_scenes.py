@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scene_samples import WORLDS, index, sample, thing, world_called
 
+from minigpt4v.datasets import names
 from minigpt4v.datasets.emoji import CATEGORIES, HELD_OUT_STYLE, STYLES, held_out_nouns, load_nouns
 from minigpt4v.datasets.looking import REGIONS, box, fits, look, overlap, places
 from minigpt4v.datasets.names import may_be_called
@@ -128,6 +129,11 @@ def test_names_that_fit_two_things_are_known():
         assert a in world.confusable(b)
     assert not may_be_called(nouns["owl"], nouns["owl"])
     assert not may_be_called(nouns["pineapple"], nouns["apple"])  # a word, not a part of one
+
+
+def test_the_list_of_names_that_fit_more_has_no_slip_of_the_pen():
+    known = {noun.en for noun in load_world("all").nouns}
+    assert {name for general, specials in names._ALSO_FITS.items() for name in (general, *specials)} <= known
 
 
 def test_no_doubtful_name_that_the_unicode_keywords_show_is_missing(world):

@@ -50,7 +50,7 @@ def test_a_shape_fills_its_tile_up_to_a_margin_of_one_pixel(noun):
     assert abs((rows.min() + rows.max()) / 2 - 15.5) <= 0.5  # in the middle, both ways
     border = np.ones((32, 32), bool)
     border[1:-1, 1:-1] = False
-    assert (mask(noun.en)[border] == 0).all()
+    assert mask(noun.en)[border].max() < 8 / 255
 
 
 @pytest.mark.parametrize("name", AREAS)

@@ -129,7 +129,7 @@ def _train(run: Run, folder: Path, record: dict[str, Any], resume: bool) -> None
         history = run.train(resume=resume)
     except Interrupted:
         history = None
-    record["minutes"] = round(before + (time.perf_counter() - started) / 60, 2)
+    record["minutes"] = round(before + (time.perf_counter() - started) / 60, 3)
     if history:
         record["steps"] = history[-1]["step"]
     if writes:
@@ -155,7 +155,7 @@ def _sum_up(history: list[dict[str, Any]], folder: Path, record: dict[str, Any])
     last: dict[str, float] = {}
     for entry in history:
         last |= entry
-    shown = [f"{last['step']} steps in {record['minutes']:g} minutes", f"loss {last['loss']:.3f}"]
+    shown = [f"{last['step']} steps in {record['minutes']:.2g} minutes", f"loss {last['loss']:.3f}"]
     if "held_out_accuracy" in last:
         shown.append(f"{last['held_out_accuracy']:.1%} of the held-out answers right")
     if "held_out_loss" in last:

@@ -45,7 +45,7 @@ SPLITS = ("train", "seen", "style", "pairs", "concepts")
 """train; fresh scenes like it; a drawing style, pairs of names, and concepts that training scenes never show."""
 
 _QUARTER = IMAGE_SIZE // 2
-_SIZES = range(18, 31)  # of a thing in its quarter
+SIZES = range(18, 31)  # of a thing in its quarter
 _SMALL, _BIG = range(18, 23), range(28, 31)  # where one thing is clearly smaller or bigger than the others, ...
 _ODD_ONE_SHARE = 0.5  # ... as in half of the scenes
 _CLOSE_UP_SIZES = range(28, 61)
@@ -259,10 +259,10 @@ def random_scene(world: World, rng: random.Random, split: str = "train") -> Scen
     nouns = _choose_nouns(world, count, rng, split)
     styles = (world.held_out_style,) if split == "style" else world.styles
     if count == 1 and rng.random() < _CLOSE_UP_SHARE:
-        boxes = [_close_up_box(rng)]
+        boxes = [close_up_box(rng)]
     else:
         sizes = _choose_sizes(count, rng)
-        boxes = [_box_in_quarter(*chosen, rng) for chosen in zip(rng.sample(range(4), count), sizes, strict=True)]
+        boxes = [box_in_quarter(*chosen, rng) for chosen in zip(rng.sample(range(4), count), sizes, strict=True)]
     things = []
     for noun, (x, y, size) in zip(nouns, boxes, strict=True):
         style = rng.choice(styles)
@@ -299,18 +299,20 @@ def _draw_nouns(world: World, count: int, rng: random.Random, split: str) -> lis
 def _choose_sizes(count: int, rng: random.Random) -> list[int]:
     """Any sizes, or one small thing among big ones, or one big thing among small ones."""
     if rng.random() >= _ODD_ONE_SHARE:
-        return rng.choices(_SIZES, k=count)
+        return rng.choices(SIZES, k=count)
     one, others = rng.sample((_SMALL, _BIG), 2)
     odd = rng.randrange(count)
     return [rng.choice(one if i == odd else others) for i in range(count)]
 
 
-def _box_in_quarter(quarter: int, size: int, rng: random.Random) -> tuple[int, int, int]:
+def box_in_quarter(quarter: int, size: int, rng: random.Random) -> tuple[int, int, int]:
+    """A box (x, y, size) of that size somewhere in a quarter of the picture; quarters are numbered as in `PLACES`."""
     free = _QUARTER - size
     return quarter % 2 * _QUARTER + rng.randint(0, free), quarter // 2 * _QUARTER + rng.randint(0, free), size
 
 
-def _close_up_box(rng: random.Random) -> tuple[int, int, int]:
+def close_up_box(rng: random.Random) -> tuple[int, int, int]:
+    """A big box (x, y, size) near the middle of the picture."""
     size = rng.choice(_CLOSE_UP_SIZES)
     slack = min(3, (IMAGE_SIZE - size) // 2)
     start = (IMAGE_SIZE - size) // 2
