@@ -259,6 +259,12 @@ OCTOPUS = thing(WORLD, "octopus", 4, 4, 24)
         ((CAT,), one("What is at the top right? ", "Nothing.", "what"), "cannot be read"),
         ((CAT,), one("What kind of thing is at the top right?", "Food.", "category"), "not there"),
         ((CAT,), one("Where is it?", "At the top left.", "where"), '"it" could be nothing'),
+        (
+            (replace(CAT, x=20),),
+            one("Where is the cat?", "At the top left.", "where"),
+            ": the cat is in no clear place",
+        ),
+        ((), one("What is in the picture?", "Nothing.", "caption"), "nothing to describe"),
         ((OCTOPUS,), one("What is at the top left?", "An octopus.", "what"), "octopus is a held-out concept"),
         ((OCTOPUS,), one("Where is the octopus?", "At the top left.", "where"), "cannot be read"),
         (

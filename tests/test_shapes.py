@@ -82,6 +82,16 @@ def test_shapes_have_their_symmetries_and_no_others(name, symmetries):
         assert (np.abs(picture - other).mean() < 0.02) == (symmetry in symmetries), symmetry
 
 
+def test_shapes_stand_upright():
+    rows = {name: mask(name).sum(1) for name in ("triangle", "star", "heart")}
+    assert rows["triangle"][4] < rows["triangle"][25]  # a tip above, the base below
+    assert rows["star"][3] < 5 < rows["star"][27]  # one tip above, two legs below
+    assert rows["heart"][27] < 5 < rows["heart"][5]
+    columns = {name: mask(name).sum(0) for name in ("arrow", "crescent")}
+    assert columns["arrow"][29] < columns["arrow"][5] < columns["arrow"][18]  # a tip, a shaft, the back of the head
+    assert columns["crescent"][4:10].sum() > columns["crescent"][22:28].sum()
+
+
 def test_edges_are_smooth_and_no_two_shapes_are_alike():
     for i, tile in enumerate(TILES):
         partly = (tile[..., 3] > 0) & (tile[..., 3] < 255)

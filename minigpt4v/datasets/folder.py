@@ -21,11 +21,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+from minigpt4v.datasets.conversation import Turn
 from minigpt4v.datasets.folder_line import (
     LineError,
     Pictures,
     Record,
-    Turn,
     check_length,
     parse_line,
     read_conversation,

@@ -12,8 +12,9 @@ import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations
+from typing import TypeVar
 
 from minigpt4v.datasets import phrasings
 from minigpt4v.datasets.conversation import Turn
@@ -28,6 +29,8 @@ _OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above
 _QUARTERS = PLACES[:4]
 
 Conversation = tuple[Turn, ...]
+_Answer = TypeVar("_Answer", bound=Hashable)
+_Item = TypeVar("_Item")
 
 
 def neighbour(scene: Scene, thing: SceneObject, direction: str) -> SceneObject | None:
@@ -108,16 +111,14 @@ class _Asker:
     def yes(self, truth: bool) -> str:
         return ("Yes." if truth else "No.") if self.language == "en" else ("是。" if truth else "不是。")
 
-    def turn(
-        self, family: str, answer: str, phrases: dict | None = None, kind: str | None = None, **slots: str
-    ) -> Turn:
-        template = self.rng.choice((phrases or QUESTIONS)[kind or family][self.language])
+    def turn(self, family: str, answer: str, kind: str | None = None, **slots: str) -> Turn:
+        """A turn with one of the phrasings of `kind`, which is the family unless said otherwise."""
+        phrases = FOLLOW_UPS if family == "dialogue" else QUESTIONS
+        template = self.rng.choice(phrases[kind or family][self.language])
         return Turn(template.format(**slots), answer, family, self.language)
 
-    def balanced(self, options: Sequence[tuple[Hashable, object]]):
+    def balanced(self, options: Sequence[tuple[_Answer, _Item]]) -> tuple[_Answer, _Item]:
         """One of the (answer, item) options: first an answer, each as likely as the others, then an item with it."""
-        if not options:
-            return None
         answer = self.rng.choice(list(dict.fromkeys(answer for answer, _ in options)))
         return self.rng.choice([option for option in options if option[0] == answer])
 
@@ -245,8 +246,8 @@ class _Asker:
     def same_category(self) -> Turn | None:
         if not self.several_kinds:
             return None
-        kind = lambda thing: self.world.nouns[thing.noun].category  # noqa: E731
-        options = [(kind(a) == kind(b), (a, b)) for a, b in combinations(self.things, 2)]
+        kind = {thing: self.world.nouns[thing.noun].category for thing in self.things}
+        options = [(kind[a] == kind[b], (a, b)) for a, b in combinations(self.things, 2)]
         only_no = not any(same for same, _ in options)
         if only_no and (not options or self.rng.random() >= _odds_of_one_category(self.world)):
             return None
@@ -308,8 +309,9 @@ class _Asker:
         """A first turn about one thing, then one or two that call it "it"."""
         if not self.named:
             return None
-        openings = [(self.what_about, thing) for thing in self.named] + [(self.where_is, thing) for thing in self.named]
-        openings += [(lambda thing, word=word: self.size_of(thing, word), thing) for thing, word in self.extremes()]
+        openings: list[tuple[Callable[[SceneObject], Turn], SceneObject]]
+        openings = [(about, thing) for about in (self.what_about, self.where_is) for thing in self.named]
+        openings += [(partial(self.size_of, word=word), thing) for thing, word in self.extremes()]
         opening, thing = self.rng.choice(openings)
         first = opening(thing)
         follow_ups = self.follow_ups(thing, first.family == "size")
@@ -323,7 +325,7 @@ class _Asker:
         """What can be asked about "it": whether the answer names another thing, and a function that asks."""
 
         def make(kind: str, answer: str, **slots: str) -> tuple[bool, Callable[[], Turn]]:
-            return kind == "relation", lambda: self.turn("dialogue", answer, FOLLOW_UPS, kind, **slots)
+            return kind == "relation", partial(self.turn, "dialogue", answer, kind, **slots)
 
         found = []  # not its category: whoever has read its name needs no picture to tell that
         if thing.colour:
