@@ -17,7 +17,9 @@ def _twins(layers: int, heads: int, width: int, context: int) -> tuple[GPT, GPT2
     theirs = GPT2LMHeadModel(
         GPT2Config(**shape, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, bos_token_id=0, eos_token_id=0)
     )
-    ours = GPT(GPTConfig.gpt2(_VOCABULARY, context, layers, heads, width))
+    ours = GPT(
+        GPTConfig.gpt2(vocabulary_size=_VOCABULARY, context_length=context, layers=layers, heads=heads, width=width)
+    )
     ours.load_gpt2_weights(theirs.state_dict())
     return ours, theirs
 

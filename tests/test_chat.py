@@ -154,6 +154,19 @@ def test_an_answer_is_what_greedy_decoding_writes(model, chat):
     assert 1 < len(answer.steps) <= MAX_ANSWER_TOKENS
 
 
+@pytest.mark.parametrize("special", [PAD, USER, ASSISTANT, IMAGE])
+def test_an_answer_holds_no_special_token(model, chat, special):
+    """Not even of a model that would write nothing else."""
+    first = chat.ask("What is it?").steps[0].token
+    chat.history.clear()
+    with torch.no_grad():
+        model.gpt.head.weight[special] = 2 * model.gpt.head.weight[first]
+    answer = chat.ask("What is it?")
+    assert answer.steps[0].token == first
+    assert answer.steps[0].runners_up[0][0] == special, "the model itself would have written it"
+    assert all(step.token > END for step in answer.steps)
+
+
 def test_confidence_is_the_product():
     steps = tuple(Step(9, probability, ()) for probability in (0.5, 0.25, 0.8))
     assert Answer("?", "", steps).confidence == pytest.approx(0.1)

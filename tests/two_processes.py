@@ -58,6 +58,17 @@ def clock(seconds_a_step: float) -> Iterator[float]:
         yield (step + 1) * seconds_a_step
 
 
+class Watched:
+    """A stream that remembers which parts of which batches it was asked for."""
+
+    def __init__(self, stream: TextStream):
+        self.stream, self.asked = stream, []
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> dict:
+        self.asked.append((step, part, parts))
+        return self.stream.batch(step, part, parts)
+
+
 class PressedBy:
     """A stream in which Ctrl-C is pressed during one step, in this process alone if `here`."""
 
@@ -84,8 +95,10 @@ def main(folder: Path) -> None:
     # the gradient is that of the mean over the whole batch, whoever computed which part, in how many parts
     expected = mean_gradients(text_objective(), text_stream().batch(0))
     for parts in (1, 2):
-        for mine, other in zip(gradients(text_trainer(accumulate=parts)), expected, strict=True):
+        stream = Watched(text_stream())
+        for mine, other in zip(gradients(text_trainer(stream=stream, accumulate=parts)), expected, strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+        assert stream.asked == [(0, process * parts + part, processes * parts) for part in range(parts)]
 
     # a parameter that no batch uses, as the encoder's positions while it learns names
     objective = text_objective()
