@@ -226,7 +226,7 @@ def test_the_interval_is_that_of_a_brute_force_bootstrap(together):
     right = [verdicts[group] if together else rng.random() < 0.6 for group in groups]
     names = [7 * group + 100 for group in groups]  # any numbers will do
     low, high = bootstrap_interval(names, right, samples=4000)
-    assert (low, high) == pytest.approx(brute_force_interval(groups, right, 2000), abs=0.025)
+    assert (low, high) == pytest.approx(brute_force_interval(groups, right, 1000), abs=0.03)
     assert low < sum(right) / len(right) < high
     alone = bootstrap_interval(range(len(right)), right, samples=4000)
     if together:

@@ -677,8 +677,13 @@ def found_by_two(tmp_path_factory) -> dict:
     script = Path(__file__).with_name("two_processes.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, folder]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as launcher:
+        try:
+            _, errors = launcher.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            launcher.terminate()  # and not kill: it ends the two processes, which wait for each other
+            raise
+    assert launcher.returncode == 0, errors
     found = json.loads((folder / "found.json").read_text())
     return found | {"file": file_of(folder / "whole"), "checkpoints": checkpoints_in(folder / "whole")}
 
