@@ -120,6 +120,9 @@ def test_predictions_are_those_of_each_question_alone(monkeypatch, kind, batch):
     monkeypatch.setattr(evaluation, "_BATCH", batch)
     model, images = small_gpt4v(kind), pictures(3)
     encoder = ConversationEncoder(model.tokenizer, model.tokens_per_image)
+    ((first,),) = generate(model, encoder.prompt("What is it?"), 1, images=images[1][None])
+    with torch.no_grad():  # a model that would like to say <|user|>, which is never said
+        model.gpt.head.weight[encoder.user] = 2 * model.gpt.head.weight[first]
     predictions = predict(model, images, ASKED)
     for example, prediction in zip(ASKED, predictions, strict=True):
         ids = encoder.prefix()
@@ -131,6 +134,7 @@ def test_predictions_are_those_of_each_question_alone(monkeypatch, kind, batch):
             ids,
             MAX_ANSWER_TOKENS,
             stop_tokens=(encoder.end,),
+            forbidden_tokens=(0, 1, 2, 3),
             images=images[example.picture][None],
             return_details=True,
         )
