@@ -55,7 +55,9 @@ class LanguageModel:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.json", json.dumps({"text": asdict(self.gpt.config)}, indent=2) + "\n")
         self.tokenizer.save(folder / "tokenizer.json")
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.gpt.state_dict().items()}
+        # copies, since safetensors refuses two names for one memory, as tied embeddings have
+        copied = {"memory_format": torch.contiguous_format}
+        weights = {name: tensor.detach().cpu().clone(**copied) for name, tensor in self.gpt.state_dict().items()}
         write_atomically(folder / "model.safetensors", save(weights))
 
     @classmethod

@@ -158,3 +158,13 @@ def test_a_folder_without_a_language_model_is_refused(tmp_path, content):
     assert not is_language_model(tmp_path)
     with pytest.raises(ValueError, match="no language model at"):
         LanguageModel.load(tmp_path)
+
+
+def test_tied_embeddings_are_saved_and_loaded(tmp_path):
+    tokenizer = CharTokenizer.train(["abc"])
+    size = tokenizer.vocabulary_size
+    config = GPTConfig(vocabulary_size=size, context_length=8, layers=1, heads=2, width=8, tie_embeddings=True)
+    tied = LanguageModel(GPT(config), tokenizer)
+    tied.save(tmp_path)
+    ids = torch.arange(size)[None, :8]
+    assert torch.equal(LanguageModel.load(tmp_path).gpt(ids), tied.gpt(ids))
