@@ -9,6 +9,7 @@ Drawings of your own look like the rest inside `with plot.style():`.
 
 from minigpt4v.plot.attention import attention_over_picture, attention_over_sentence
 from minigpt4v.plot.base import PALETTE, CourseFigure, finish, style
+from minigpt4v.plot.charts import bars, curves, matrices
 from minigpt4v.plot.demo import Answer, Panel, demo_figure
 from minigpt4v.plot.pictures import patch_grid, show_picture, show_pictures
 from minigpt4v.plot.results import accuracy_by_family, answer_confidence, confusion_matrix, training_curves
@@ -22,9 +23,12 @@ __all__ = [
     "answer_confidence",
     "attention_over_picture",
     "attention_over_sentence",
+    "bars",
     "confusion_matrix",
+    "curves",
     "demo_figure",
     "finish",
+    "matrices",
     "patch_grid",
     "show_picture",
     "show_pictures",

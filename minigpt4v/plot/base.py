@@ -28,6 +28,7 @@ from minigpt4v.plot.fonts import font_families
 # on a light ground it has a contrast of 1.3. The order puts neighbours far apart in lightness too, for grey prints.
 BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE)
+LINES = ("-", "--", "-.", ":")  # curves differ in these too, for grey prints
 CARD, PANEL, RULE, QUIET, INK = "#fbfaf7", "#f2f0ea", "#d5d2c9", "#5c5a55", "#1d1d1f"
 GOOD, BAD = "#00694c", "#a84300"  # green and vermillion, darkened until small text reads (a contrast of 5.8 at least)
 # Light to dark in one hue, steep at the start: one mistake in a hundred is to be seen.

@@ -19,6 +19,7 @@ from minigpt4v.plot.base import (
     BLUE,
     CARD,
     INK,
+    LINES,
     PALETTE,
     PANEL,
     QUIET,
@@ -33,7 +34,7 @@ from minigpt4v.plot.fonts import drawable, text_width, visible
 
 GREYS = ("#a3a19a", "#bfbdb6", "#d5d3cc")  # the runners-up, best first
 BAR, BAR_LENGTH = 0.72, 3.4  # thickness of a bar in rows; length of a full one in inches, at least
-LINES = ("-", "--", "-.", ":")  # curves differ in these too, for grey prints
+
 MARKERS = ("D", "X", "s", "v", "P")
 SMOOTHED_POINTS = 80  # longer curves are drawn pale, with their running mean on top
 NUMBERED_CLASSES = 20  # more numbers than in such a table would be too small to read
