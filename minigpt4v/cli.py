@@ -1,4 +1,5 @@
-"""The command line: `minigpt4v train | evaluate | ask | caption | chat | write | scene | info`.
+"""The command line: `minigpt4v train | evaluate | ask | caption | chat | write | scene | info | progress |
+check`.
 
 Answers go to stdout, everything else to stderr. Exit codes: 0; 2 for input that cannot be used, with one sentence that
 names it and the fix; 1 where the machine fails (a full disk) or training diverges; 130 after Ctrl-C.
@@ -10,6 +11,7 @@ import click
 
 from minigpt4v import __version__
 from minigpt4v.commands.evaluate import evaluate
+from minigpt4v.commands.exercises import check, progress
 from minigpt4v.commands.info import info
 from minigpt4v.commands.options import examples
 from minigpt4v.commands.program import Programs
@@ -32,5 +34,5 @@ def main() -> None:
     """A GPT that sees: train it, ask it about pictures, measure it."""
 
 
-for _command in (train, evaluate, ask, caption, chat, write, scene, info):
+for _command in (train, evaluate, ask, caption, chat, write, scene, info, progress, check):
     main.add_command(_command)

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from minigpt4v.datasets.text import TextDataset
 from minigpt4v.decoding import generate_stream
 from minigpt4v.gpt import GPT, GPTConfig
-from minigpt4v.gpt4v import check_weights
+from minigpt4v.gpt4v import check_weights, find_checkpoint, shipped_checkpoints
 from minigpt4v.paths import write_atomically
 from minigpt4v.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
 
@@ -61,16 +61,19 @@ class LanguageModel:
         write_atomically(folder / "model.safetensors", save(weights))
 
     @classmethod
-    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> LanguageModel:
-        """The language model in a folder, ready to write.
+    def load(cls, name_or_folder: str | Path, device: str | torch.device = "cpu") -> LanguageModel:
+        """A shipped language model ("shakespeare") or one from a folder of your own, ready to write.
 
         Raises ValueError where there is none, or its config, tokenizer and weights do not fit each other; the message
         names the tensors. Nothing is ever unpickled.
         """
-        folder = Path(folder)
+        folder = Path(name_or_folder)
+        if not folder.exists() and str(name_or_folder) in shipped_checkpoints():
+            folder = find_checkpoint(name_or_folder)
         if not is_language_model(folder):
             raise ValueError(
-                f"no language model at {str(folder)!r}: give a folder that `minigpt4v train --data text.txt` wrote"
+                f"no language model at {str(folder)!r}: give a folder that `minigpt4v train --data text.txt` wrote, "
+                "or 'shakespeare'"
             )
         try:
             config = GPTConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8"))["text"])
@@ -121,8 +124,6 @@ class LanguageModel:
 
         Returns "loss" (nats a token), "perplexity" (its exponential), "bits_per_byte" (which does not depend on the
         tokenizer), and "tokens", the number of tokens foretold.
-
-        Raises ValueError where the text has fewer than two tokens, or a character that a CharTokenizer does not know.
 
         Raises ValueError where the text has fewer than two tokens, or a character that a CharTokenizer does not know.
         """

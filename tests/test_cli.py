@@ -71,7 +71,7 @@ def here(tmp_path, monkeypatch):
 # Help
 
 
-COMMANDS = ("ask", "caption", "chat", "evaluate", "info", "scene", "train", "write")
+COMMANDS = ("ask", "caption", "chat", "check", "evaluate", "info", "progress", "scene", "train", "write")
 
 
 def test_help_names_every_command_in_full():
@@ -358,6 +358,8 @@ def test_info_says_what_is_there(own, tmp_path, monkeypatch):
     metrics = {"splits": {"seen": {"accuracy": 0.961}, "style": {"accuracy": 0.84}}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     shutil.copytree(own, tmp_path / "checkpoints" / "other")
+    shutil.copytree(own, tmp_path / "checkpoints" / "plays")
+    (tmp_path / "checkpoints" / "plays" / "metrics.json").write_text('{"held_out": {"bits_per_byte": 2.056}}')
     for module in ("gpt4v", "paths"):
         monkeypatch.setattr(f"minigpt4v.{module}.data_folder", lambda: tmp_path)
     monkeypatch.setattr(info, "_nouns", lambda: {"core64": 71})
@@ -366,6 +368,7 @@ def test_info_says_what_is_there(own, tmp_path, monkeypatch):
     assert shown.startswith(f"minigpt4v {__version__}, Python ")
     assert "model     laptop: seen 96.1%, style 84.0%\n" in shown
     assert "model     other: not measured\n" in shown
+    assert "model     plays: writes; 2.06 bits per byte of held-out text\n" in shown
     found = json.loads(succeed("info", "--json").stdout)
     assert found["models"][0] == {"name": "laptop", "accuracy": {"seen": 0.961, "style": 0.84}}
 
@@ -468,7 +471,7 @@ def test_a_bad_picture_is_refused_without_waiting_for_the_model(tmp_path, monkey
         (["ask", "{red}", "why", "--model", "gpt5"], "no model at 'gpt5': give a folder"),
         (["ask", "{red}", "why", "--model", "\x1b[31m"], "no model at"),
         (["write", "once", "--model", "{own}"], "no language model at"),
-        (["write", "once"], "Missing option '--model'"),
+        (["write", "once", "--model", "nowhere"], "no language model at 'nowhere'"),
         (["write", "", "--model", "{writer}"], "the beginning has 0 tokens"),
         (["write", "X", "--model", "{writer}"], "character 'X' (U+0058)"),
         (["write", "t", "--tokens", "0", "--model", "{writer}"], "0 is not in the range"),

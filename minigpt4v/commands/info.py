@@ -27,8 +27,10 @@ def info(as_json: bool) -> None:
     say(f"minigpt4v {found['version']}, Python {found['python']}, PyTorch {found['torch']}")
     say(f"device    {found['device']}")
     for model in found["models"]:
-        scores = ", ".join(f"{split} {accuracy:.1%}" for split, accuracy in model["accuracy"].items())
-        say(f"model     {model['name']}: {scores or 'not measured'}")
+        scores = [f"{split} {accuracy:.1%}" for split, accuracy in model.get("accuracy", {}).items()]
+        if "bits_per_byte" in model:
+            scores.append(f"writes; {model['bits_per_byte']:.2f} bits per byte of held-out text")
+        say(f"model     {model['name']}: {', '.join(scores) or 'not measured'}")
     if not found["models"]:
         say("model     none is shipped: train one with `minigpt4v train --preset laptop`")
     for world, count in found["nouns"].items():
@@ -52,7 +54,7 @@ def _gather() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": f"GPU: {gpu}" if gpu else f"CPU, threads: {torch.get_num_threads()}",
-        "models": [{"name": name, "accuracy": _accuracy(name)} for name in shipped_checkpoints()],
+        "models": [{"name": name} | _scores(name) for name in shipped_checkpoints()],
         "nouns": _nouns(),
         "styles": [*STYLES, f"{HELD_OUT_STYLE} (never seen in training)"],
         "data": str(data_folder()),
@@ -66,12 +68,14 @@ def _nouns() -> dict[str, int]:
     return {name: len(load_world(name).nouns) for name in ("core64", "all")}
 
 
-def _accuracy(name: str) -> dict[str, float]:
-    """Accuracy over all families of each split, from the metrics.json that `evaluate --json` wrote for a model."""
+def _scores(name: str) -> dict[str, Any]:
+    """From the metrics.json of a model: accuracy over all families of each split, or how well it foretells text."""
     from minigpt4v.paths import data_folder
 
     path = data_folder() / "checkpoints" / name / "metrics.json"
     if not path.is_file():
         return {}
-    splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
-    return {split: result["accuracy"] for split, result in splits.items()}
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    if "splits" not in metrics:
+        return {"bits_per_byte": metrics["held_out"]["bits_per_byte"]}
+    return {"accuracy": {split: result["accuracy"] for split, result in metrics["splits"].items()}}

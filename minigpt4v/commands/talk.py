@@ -163,13 +163,18 @@ def _as_json(chat: Chat, answer: Answer, picture: str) -> dict[str, Any]:
 
 @click.command(
     epilog=examples(
-        "minigpt4v train --data shakespeare.txt --out runs/shakespeare",
-        'minigpt4v write "To be, or" --model runs/shakespeare --temperature 0.8',
+        'minigpt4v write "ROMEO:" --temperature 0.8',
+        "minigpt4v train --data my.txt --out runs/mine",
+        'minigpt4v write "Once upon" --model runs/mine --temperature 0.8',
     )
 )
 @click.argument("beginning")
 @click.option(
-    "--model", required=True, metavar="FOLDER", help="The folder of a language model (train --data text.txt)."
+    "--model",
+    default="shakespeare",
+    show_default=True,
+    metavar="NAME|FOLDER",
+    help="A shipped language model, or a folder that train --data text.txt wrote.",
 )
 @click.option(
     "--tokens", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="How much to write at most."
@@ -177,7 +182,7 @@ def _as_json(chat: Chat, answer: Answer, picture: str) -> dict[str, Any]:
 @sampling_options
 @json_option
 def write(beginning: str, model: str, tokens: int, as_json: bool, **options: Any) -> None:
-    """Go on with a text, by your own language model.
+    """Go on with a text, by a language model.
 
     The text begins with BEGINNING.
     """
