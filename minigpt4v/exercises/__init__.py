@@ -5,6 +5,6 @@ One file per chapter holds its exercises with their solutions and the mistakes t
 
 from minigpt4v.exercises.cards import card
 from minigpt4v.exercises.checking import check
-from minigpt4v.exercises.progress import Progress
+from minigpt4v.exercises.progress import Progress, progress_widget
 
-__all__ = ["Progress", "card", "check"]
+__all__ = ["Progress", "card", "check", "progress_widget"]

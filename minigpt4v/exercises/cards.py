@@ -32,9 +32,9 @@ class Card:
         return "\n\n".join([f"**Exercise {self._heading}**", _unfolded(self.exercise.task), *folded])
 
 
-def card(id: str) -> Card:  # noqa: A002 - what the cards call it
+def card(number: str) -> Card:
     """The card of an exercise. Raises ValueError where there is none of that number."""
-    return Card(find(id))
+    return Card(find(number))
 
 
 def solution_source(exercise: Exercise) -> str:

@@ -26,11 +26,11 @@ def exercises_of(chapter: str) -> tuple[Exercise, ...]:
     return import_module(f"{exercises.__name__}.chapter_{chapter}").EXERCISES
 
 
-def find(id: str) -> Exercise:  # noqa: A002 - what the cards call it
+def find(number: str) -> Exercise:
     """The exercise with that number, "03.2". Raises ValueError where there is none."""
-    chapter = str(id).partition(".")[0]
-    found = [exercise for exercise in exercises_of(chapter) if exercise.id == id]
+    chapter = str(number).partition(".")[0]
+    found = [exercise for exercise in exercises_of(chapter) if exercise.id == number]
     if not found:
         ids = ", ".join(exercise.id for exercise in exercises_of(chapter))
-        raise ValueError(f"there is no exercise {id!r}: chapter {chapter} has {ids}")
+        raise ValueError(f"there is no exercise {number!r}: chapter {chapter} has {ids}")
     return found[0]

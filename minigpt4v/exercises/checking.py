@@ -10,13 +10,13 @@ from minigpt4v.exercises.examination import PASSED, examine
 from minigpt4v.exercises.progress import record
 
 
-def check(id: str, answer: Any) -> None:  # noqa: A002 - what the cards call it
+def check(number: str, answer: Any) -> None:
     """Judge an answer to an exercise, "03.2", and show what is to be said of it; a pass is remembered.
 
     Never raises but for Ctrl-C, so that a notebook runs to its end with exercises unsolved or wrong.
     """
     try:
-        verdict = examine(find(id), answer)
+        verdict = examine(find(number), answer)
     except ValueError as error:
         print(f"✗ {error}")
         return

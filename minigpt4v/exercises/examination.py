@@ -36,6 +36,13 @@ class Verdict:
 
 def examine(exercise: Exercise, answer: Any) -> Verdict:
     """Judge an answer. Never raises, whatever the answer does, but for Ctrl-C."""
+    try:
+        return _judge(exercise, answer)
+    except Exception as error:  # a strange object that cannot be compared or written down
+        return Verdict(exercise.id, NOT_YET_RIGHT, f"It cannot be judged: {type(error).__name__}: {error}")
+
+
+def _judge(exercise: Exercise, answer: Any) -> Verdict:
     if is_unwritten(answer):
         return _not_attempted(exercise)
     if exercise.inputs is None:

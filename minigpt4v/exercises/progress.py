@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from minigpt4v.exercises.catalogue import chapters, exercises_of
 from minigpt4v.paths import write_atomically
@@ -35,16 +36,16 @@ def passed() -> set[str]:
     return {found[1] for line in lines if (found := _LINE.fullmatch(line.strip()))}
 
 
-def record(id: str) -> None:  # noqa: A002 - what the cards call it
+def record(number: str) -> None:
     """Note that an exercise was passed; all other lines of the file stay as they are.
 
     Raises OSError where the file cannot be written; it is then as it was.
     """
-    if id in passed():
+    if number in passed():
         return
     file = progress_file()
     before = file.read_text(encoding="utf-8", errors="replace") if file.exists() else _HEADING
-    write_atomically(file, f"{before.rstrip()}\n{id} passed {date.today().isoformat()}\n")
+    write_atomically(file, f"{before.rstrip()}\n{number} passed {date.today().isoformat()}\n")
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,13 @@ class Progress:
 def _bar(row: ChapterProgress) -> str:
     full = _BAR * row.done // row.total
     return "█" * full + "░" * (_BAR - full)
+
+
+def progress_widget() -> Any:
+    """The bars of `Progress` with a button that reads the file again, as an ipywidget."""
+    import ipywidgets
+
+    bars = ipywidgets.HTML(Progress()._repr_html_())
+    button = ipywidgets.Button(description="Refresh", icon="refresh")
+    button.on_click(lambda _: bars.set_trait("value", Progress()._repr_html_()))
+    return ipywidgets.VBox([bars, button])

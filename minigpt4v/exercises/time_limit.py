@@ -4,44 +4,46 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any
+
+_GRACE = 0.5  # seconds in which a thread may notice that it is to stop
 
 
 class TimeIsUp(BaseException):
-    """Raised inside code that ran too long; not an `Exception`, so that the code's own handlers let it through."""
+    """It took too long; not an `Exception`, so that the handlers of what is stopped let it through."""
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TimeIsUp` in this thread, wherever it then is, if what stands inside takes longer.
+def within(seconds: float, function: Callable[[], Any]) -> Any:
+    """What `function()` gives or raises, or `TimeIsUp` if that takes longer.
 
-    Python looks for such an exception between two of its own instructions: an endless loop is stopped, one call into C
-    (a sleep, a huge matrix product) ends first. The exception comes again until the thread has left, in case a bare
-    `except:` caught the first.
+    It runs in a thread of its own, into which `TimeIsUp` is raised. Python looks for such an exception between two of
+    its own instructions: that ends an endless loop, while a call into C (a sleep, a huge product) goes on until it is
+    done, and a loop around a bare `except:` for ever. Nobody waits for those.
     """
-    thread, over = threading.get_ident(), threading.Event()
-    lock = threading.Lock()
+    outcome: dict[str, Any] = {}
 
-    def watch() -> None:
-        pause = seconds
-        while not over.wait(pause):
-            pause = 0.2
-            with lock:
-                if not over.is_set():
-                    _raise_in(thread, TimeIsUp)
+    def work() -> None:
+        try:
+            outcome["result"] = function()
+        except BaseException as error:
+            outcome["error"] = error
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
     try:
-        yield
-    finally:
-        with lock:
-            over.set()
-        _raise_in(thread, None)  # one that was asked for but not yet raised is called off
+        thread.join(seconds)
+    finally:  # Ctrl-C too
+        if thread.is_alive():
+            _raise_in(thread, TimeIsUp)
+            thread.join(_GRACE)
+    if "error" in outcome:
+        raise outcome["error"]
+    if "result" not in outcome:
+        raise TimeIsUp
+    return outcome["result"]
 
 
-def _raise_in(thread: int, exception: type[BaseException] | None) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(exception) if exception else None
-    )
+def _raise_in(thread: threading.Thread, exception: type[BaseException]) -> None:
+    assert thread.ident is not None, "the thread has not started"
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(exception))

@@ -18,7 +18,7 @@ import torch
 
 from minigpt4v.exercises.difference import difference
 from minigpt4v.exercises.exercise import Exercise
-from minigpt4v.exercises.time_limit import TimeIsUp, time_limit
+from minigpt4v.exercises.time_limit import TimeIsUp, within
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ def try_out(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Any:
     """The result of an answer for some arguments, or a `Failure`."""
     before = copy.deepcopy(arguments)
     try:
-        with fixed_seeds(), time_limit(exercise.seconds):
-            result = exercise.use(answer, *arguments)
+        with fixed_seeds():
+            result = within(exercise.seconds, lambda: exercise.use(answer, *arguments))
     except TimeIsUp:
         says = f"It was stopped after {exercise.seconds:g} seconds: is there a loop that never ends?"
         return Failure("too long", says)

@@ -8,30 +8,43 @@ Drawings of your own look like the rest inside `with plot.style():`.
 """
 
 from minigpt4v.plot.attention import attention_over_picture, attention_over_sentence
+from minigpt4v.plot.attention_steps import attention_steps
 from minigpt4v.plot.base import PALETTE, CourseFigure, finish, style
 from minigpt4v.plot.charts import bars, curves, matrices
+from minigpt4v.plot.decoding import Candidate, beam_tree, nucleus, trade_off
+from minigpt4v.plot.course_map import course_map
 from minigpt4v.plot.demo import Answer, Panel, demo_figure
+from minigpt4v.plot.depth import through_depth
 from minigpt4v.plot.pictures import patch_grid, show_picture, show_pictures
 from minigpt4v.plot.results import accuracy_by_family, answer_confidence, confusion_matrix, training_curves
+from minigpt4v.plot.writing import learning_to_write
 
 __all__ = [
     "PALETTE",
     "Answer",
+    "Candidate",
     "CourseFigure",
     "Panel",
     "accuracy_by_family",
     "answer_confidence",
     "attention_over_picture",
     "attention_over_sentence",
+    "attention_steps",
     "bars",
+    "beam_tree",
     "confusion_matrix",
+    "course_map",
     "curves",
     "demo_figure",
     "finish",
+    "learning_to_write",
     "matrices",
+    "nucleus",
     "patch_grid",
     "show_picture",
     "show_pictures",
     "style",
+    "through_depth",
+    "trade_off",
     "training_curves",
 ]

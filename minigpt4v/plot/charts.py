@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import ArrayLike
 
-from minigpt4v.plot.base import CARD, INK, LINES, QUIET, SHARES, CourseFigure, finish, new_figure, style
+from minigpt4v.plot.base import BLUE, CARD, INK, LINES, ORANGE, QUIET, SHARES, CourseFigure, finish, new_figure, style
 from minigpt4v.plot.fonts import visible
 
 MARKED_POINTS = 20  # curves with more points have no markers
+# Orange below zero, the ground at zero, blue above.
+_SIGNED_SHADES = ["#7a4600", ORANGE, "#f6dda6", CARD, "#b9d8ea", BLUE, "#063a5c"]
+SIGNED = LinearSegmentedColormap.from_list("signed", _SIGNED_SHADES)
 NUMBERED_CELLS = 150  # more numbers than these in a table would be too small to read
 
 
@@ -149,21 +152,17 @@ def matrices(
 def _draw_matrix(axes: Axes, table: np.ndarray, digits: int) -> None:
     largest = float(np.nanmax(np.abs(table), initial=0)) or 1.0
     signed = bool(np.nanmin(table, initial=0) < 0)
-    colours = (
-        {"cmap": "PuOr", "norm": TwoSlopeNorm(0, -largest, largest)}
-        if signed
-        else {"cmap": SHARES, "vmin": 0, "vmax": largest}
-    )
-    axes.imshow(table, **colours)
+    image = axes.imshow(table, cmap=SIGNED if signed else SHARES, vmin=-largest if signed else 0, vmax=largest)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=QUIET, linewidth=0.6)
     if table.size > NUMBERED_CELLS:
         return
     for (row, column), value in np.ndenumerate(table):
         if not np.isnan(value):
-            dark = abs(value) > 0.6 * largest
-            text = f"{value:.{digits}f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=CARD if dark else INK)
+            red, green, blue, _ = image.cmap(image.norm(value))
+            dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+            colour = CARD if dark else INK
+            axes.text(column, row, f"{value:.{digits}f}", ha="center", va="center", fontsize=8, color=colour)
 
 
 def _name_ticks(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
