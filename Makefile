@@ -13,6 +13,8 @@ endif
 RUN := $(BIN)/python -m
 READY := .venv/.ready
 PIP_INSTALL := $(RUN) pip --disable-pip-version-check install -c constraints.txt
+# The notebooks are run as by somebody who has solved nothing yet, whatever this learner has.
+NO_PROGRESS := MINIGPT4V_PROGRESS="$(CURDIR)/build/no-progress.txt"
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
 .DEFAULT_GOAL := help
@@ -40,15 +42,22 @@ lab: $(READY) ## Open the course in JupyterLab
 test: $(READY) ## Run every test and measure coverage; then run the notebooks and compare their outputs
 	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
 ifneq ($(NOTEBOOKS),)
-	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadfile --nbval --nbval-current-env \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout=300 notebooks
+	@mkdir -p build && rm -f build/no-progress.txt
+	$(NO_PROGRESS) OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadfile \
+		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout=300 notebooks
 endif
 
 notebooks: $(READY) ## Execute every notebook again and save the outputs in place
 ifeq ($(NOTEBOOKS),)
 	@echo "There are no notebooks in notebooks/ yet: nothing to execute."
 else
-	$(RUN) nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+	@mkdir -p build && rm -f build/no-progress.txt
+	$(NO_PROGRESS) $(RUN) nbconvert --to notebook --inplace \
+		--execute --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+	$(RUN) nbconvert --to notebook --inplace --coalesce-streams --ClearMetadataPreprocessor.enabled=True \
+		--ClearMetadataPreprocessor.clear_cell_metadata=False \
+		--ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
+		--ClearMetadataPreprocessor.preserve_nb_metadata_mask=language_info $(NOTEBOOKS)
 endif
 
 book: $(READY) ## Build the web book in build/book

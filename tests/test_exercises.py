@@ -54,7 +54,6 @@ def test_cards_are_complete(exercise: Exercise) -> None:
 def test_an_untouched_exercise_is_not_attempted(exercise: Exercise) -> None:
     def stub(*arguments):
         """Do something."""
-        ...
 
     def refusal(*arguments):
         raise NotImplementedError
@@ -420,5 +419,5 @@ def test_bars_show_the_share_that_is_done(own_progress: Path) -> None:
 
 
 def test_find_names_what_there_is() -> None:
-    with pytest.raises(ValueError, match="chapter 03 has 03.1"):
+    with pytest.raises(ValueError, match=r"chapter 03 has 03\.1"):
         find("03.77")

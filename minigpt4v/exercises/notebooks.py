@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -34,10 +35,10 @@ def check_notebook(path: Path) -> list[str]:
         raise ValueError(f"{path} is not a notebook that can be read: {error}") from error
     client = NotebookClient(notebook, timeout=_CELL_SECONDS, resources={"metadata": {"path": str(path.parent)}})
     try:
-        client.execute()
+        client.execute(stderr=subprocess.DEVNULL)  # where kernels talk about themselves
     except CellExecutionError as error:
-        last = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path.name} stops with an error: {last}. Run it in JupyterLab to see where") from error
+        what = f"{error.ename}: {error.evalue}"
+        raise ValueError(f"{path.name} stops with an error: {what}. Run it in JupyterLab to see where") from error
     return [said for cell in notebook.cells if _is_check(cell) for said in _texts(cell)]
 
 

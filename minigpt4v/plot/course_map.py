@@ -99,7 +99,7 @@ def _draw_stack(axes: Axes) -> None:
         box = (0.46 + shift, 4.24 + shift), 5.68, 1.82
         frame = FancyBboxPatch(*box, "round,pad=0.04", facecolor=PANEL, edgecolor=RULE)
         axes.add_patch(frame)
-    axes.text(6.3, 5.55, "a block,\nrepeated", ha="left", va="center", fontsize=9, color=QUIET)
+    axes.text(6.5, 5.6, "a block,\nrepeated", ha="left", va="center", fontsize=9, color=QUIET)
 
 
 def _draw_part(axes: Axes, part: _Part) -> None:
