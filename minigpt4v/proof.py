@@ -38,8 +38,8 @@ def _as_tensor(value: Any) -> torch.Tensor:
     return torch.as_tensor(value).detach().cpu().to(torch.float64)
 
 
-def expect(name: str, value: float, low: float, high: float, digits: int = 3) -> bool:
-    """Print a measured number beside the band it should lie in; returns whether it does.
+def expect(name: str, value: float, low: float, high: float, digits: int = 3) -> None:
+    """Print a measured number beside the band it should lie in, and whether it does.
 
     What stands behind "≈" differs a little from machine to machine, so that the check of the notebooks does not compare
     it; the band and the verdict it does.
@@ -52,8 +52,12 @@ def expect(name: str, value: float, low: float, high: float, digits: int = 3) ->
         digits: how many significant digits to print.
     """
     inside = low <= value <= high
-    band = (
-        f"at least {low:g}" if high == math.inf else f"at most {high:g}" if low == -math.inf else f"{low:g} to {high:g}"
-    )
-    print(f"{name} ≈ {value:.{digits}g} (expected: {band}) {'✓' if inside else '✗ outside'}")
-    return bool(inside)
+    print(f"{name} ≈ {value:.{digits}g} (expected: {_band(low, high)}) {'✓' if inside else '✗ outside'}")
+
+
+def _band(low: float, high: float) -> str:
+    if high == math.inf:
+        return f"at least {low:g}"
+    if low == -math.inf:
+        return f"at most {high:g}"
+    return f"{low:g} to {high:g}"

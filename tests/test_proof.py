@@ -74,7 +74,7 @@ def test_one_version_proves_nothing() -> None:
     ],
 )
 def test_verdicts(value: float, low: float, high: float, said: str, capsys: pytest.CaptureFixture) -> None:
-    assert expect("loss", value, low, high) == said.endswith("✓")
+    expect("loss", value, low, high)
     assert capsys.readouterr().out == said + "\n"
 
 

@@ -11,13 +11,17 @@ from minigpt4v.plot.attention import attention_over_picture, attention_over_sent
 from minigpt4v.plot.attention_steps import attention_steps
 from minigpt4v.plot.base import PALETTE, CourseFigure, finish, style
 from minigpt4v.plot.charts import bars, curves, matrices
-from minigpt4v.plot.decoding import Candidate, beam_tree, nucleus, trade_off
 from minigpt4v.plot.course_map import course_map
+from minigpt4v.plot.decoding import Candidate, beam_tree, nucleus, trade_off
 from minigpt4v.plot.demo import Answer, Panel, demo_figure
 from minigpt4v.plot.depth import through_depth
+from minigpt4v.plot.explore import explore
+from minigpt4v.plot.heads import head_maps, heads_and_tokens
+from minigpt4v.plot.letters import letter_map
 from minigpt4v.plot.pictures import patch_grid, show_picture, show_pictures
+from minigpt4v.plot.positions import patch_similarity, position_clocks, rotary_pair
 from minigpt4v.plot.results import accuracy_by_family, answer_confidence, confusion_matrix, training_curves
-from minigpt4v.plot.writing import learning_to_write
+from minigpt4v.plot.writing import learning_to_write, show_texts
 
 __all__ = [
     "PALETTE",
@@ -36,13 +40,21 @@ __all__ = [
     "course_map",
     "curves",
     "demo_figure",
+    "explore",
     "finish",
+    "head_maps",
+    "heads_and_tokens",
     "learning_to_write",
+    "letter_map",
     "matrices",
     "nucleus",
     "patch_grid",
+    "patch_similarity",
+    "position_clocks",
+    "rotary_pair",
     "show_picture",
     "show_pictures",
+    "show_texts",
     "style",
     "through_depth",
     "trade_off",

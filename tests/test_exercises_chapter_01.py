@@ -1,0 +1,100 @@
+"""The exercises of chapter 01: other right answers pass, likely wrong ones are told what is wrong."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from exercise_checks import assert_diagnosed, assert_passes
+
+
+def test_perplexity_by_hand():
+    assert_passes("01.1", 1024**0.1)
+    assert_passes("01.1", 2)
+    assert_diagnosed("01.1", (9 * 1 + 1024) / 10, "mean of 1/p")
+    assert_diagnosed("01.1", 1 / ((9 + 1 / 1024) / 10), "mean of p")
+    assert_diagnosed("01.1", 1024, "whole text")
+    assert_diagnosed("01.1", 0.69315, "nats")
+
+
+def test_perplexity_function():
+    assert_passes("01.2", lambda p: math.exp(-sum(math.log(x) for x in p.tolist()) / len(p)))
+    assert_passes("01.2", lambda p: 2 ** (-np.log2(p.numpy()).mean()))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        XX(lambda p: torch.exp(-torch.log(p).sum()), "mean over the tokens"),
+        (lambda p: np.mean(1 / p.numpy()), "average 1/p"),
+        (lambda p: 2.0 ** (-np.log(p.numpy()).mean()), "same base"),
+        (lambda p: len(p) / p.sum(), "p itself"),
+    ],
+)
+def test_perplexity_mistakes(answer, words):
+    assert_diagnosed("01.2", answer, words)
+
+
+def test_bits_per_byte():
+    assert_passes("01.3", lambda nats, text: nats * math.log2(math.e) / sum(1 for _ in bytes(text, "utf-8")))
+    assert_diagnosed("01.3", lambda nats, text: nats * math.log2(math.e) / len(text), "characters")
+    assert_diagnosed("01.3", lambda nats, text: nats / len(bytes(text, "utf-8")), "nats per byte")
+    assert_diagnosed("01.3", lambda nats, text: nats / math.log2(math.e) / len(text.encode("utf-8")), "more bits")
+    assert_diagnosed("01.3", lambda nats, text: nats * len(text) / (0.6931472 * len(text.encode())), "whole text")
+
+
+def test_posterior():
+    def with_the_largest_taken_away(likelihoods, prior):
+        joint = (likelihoods - likelihoods.max()).exp() * prior
+        return joint / joint.sum()
+
+    assert_passes("01.4", with_the_largest_taken_away)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda ll, prior: prior * torch.exp(ll) / torch.dot(prior, torch.exp(ll)), "nan"),
+        (lambda ll, prior: torch.softmax(ll, 0), "no effect"),
+        (lambda ll, prior: torch.softmax(prior + ll, 0), "must be done"),
+        (lambda ll, prior: prior * torch.softmax(ll, 0), "sum to 1"),
+    ],
+)
+def test_posterior_mistakes(answer, words):
+    assert_diagnosed("01.4", answer, words)
+
+
+def token_by_token(counts, shorter, discount):
+    total = sum(counts.tolist())
+    if not total:
+        return shorter.clone()
+    taken = sum(min(discount, count) for count in counts.tolist())
+    return [(c - min(discount, c) + taken * p) / total for c, p in zip(counts.tolist(), shorter.tolist(), strict=True)]
+
+
+def test_discounted():
+    assert_passes("01.5", token_by_token)
+
+
+def discounting(taken, clamp=True, unseen=True):
+    def answer(counts, shorter, discount):
+        if unseen and counts.max() == 0:
+            return shorter
+        left = torch.relu(counts - discount) if clamp else counts - discount
+        return left / counts.sum() + taken(counts, discount) * shorter / counts.sum()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (discounting(lambda counts, discount: 0), "less than 1"),
+        (discounting(lambda counts, discount: discount * counts.count_nonzero(), clamp=False), "below zero"),
+        (discounting(lambda counts, discount: discount), "once"),
+        (discounting(lambda counts, discount: discount * counts.numel()), "all tokens"),
+        (discounting(lambda counts, discount: discount * counts.count_nonzero(), unseen=False), "never seen"),
+    ],
+)
+def test_discounted_mistakes(answer, words):
+    assert_diagnosed("01.5", answer, words)
