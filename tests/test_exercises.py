@@ -147,7 +147,7 @@ def test_an_unknown_mistake_is_described_with_what_was_tried() -> None:
     said = judged(lambda values: [2 * value + 1 for value in values])
     assert said.endswith("In part 0, it gives 3, but 2 is right.\nTried with [1, 2].")
     assert "It gives 1 parts, but 2 are asked for" in judged(lambda values: values[:1])
-    assert "Tried with shape [2, 3]" in judged(
+    assert "Tried with a tensor of shape [2, 3]" in judged(
         lambda tensor: tensor, inputs=lambda: [(torch.full((2, 3), 5.0),)], solution=lambda tensor: 2 * tensor
     )
 

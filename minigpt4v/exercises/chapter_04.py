@@ -108,7 +108,7 @@ def _draw_projected() -> list[tuple[Tensor, Tensor, Tensor, int]]:
     return [(*torch.randn(3, 2, 5, 12, generator=generator), heads) for heads in (3, 1, 12)]
 
 
-def induction_score(weights: Tensor, tokens: list[int]) -> Tensor:
+def induction_score_of_any_text(weights: Tensor, tokens: list[int]) -> Tensor:
     """[h]: weight on what followed earlier copies of the token, averaged over the places that have such copies."""
     places = []
     for here, token in enumerate(tokens):
@@ -307,7 +307,7 @@ EXERCISES = (
         difficulty=4,
         minutes=15,
         task="""
-            Section 6 knew the period. Write `induction_score(weights, tokens)` for any text: causal weights `[h, t, t]`
+            Section 6 knew the period. Write `induction_score_of_any_text(weights, tokens)`: causal weights `[h, t, t]`
             (rows look, columns are looked at) and a list of `t` token ids in, one score for each head, `[h]`, out.
 
             For each place whose token occurred earlier, add up the weights on the places **right after** each earlier
@@ -316,7 +316,7 @@ EXERCISES = (
         """,
         hint="Two loops: over the places that look, and over the places before. Which places enter the mean?",
         help="Scores all too small? Look at what you divide by: a token seen for the first time does not count.",
-        solution=induction_score,
+        solution=induction_score_of_any_text,
         inputs=_draw_weights,
         mistakes=(
             Mistake(

@@ -131,11 +131,11 @@ def _block_inputs() -> list[tuple[Tensor, Layer, Layer, Layer, Layer]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(53)
         attention, feed_forward = nn.Linear(6, 6), nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 6))
-        norms = [nn.LayerNorm(6), nn.LayerNorm(6)]
-        for norm in norms:
+        norm_1, norm_2 = nn.LayerNorm(6), nn.LayerNorm(6)
+        for norm in (norm_1, norm_2):
             nn.init.normal_(norm.weight)
             nn.init.normal_(norm.bias)
-        return [(3 * torch.randn(2, 5, 6), attention, feed_forward, *norms)]
+        return [(3 * torch.randn(2, 5, 6), attention, feed_forward, norm_1, norm_2)]
 
 
 # -- 05.4 -------------------------------------------------------------------------------------------------------------
@@ -284,8 +284,8 @@ EXERCISES = (
             ),
             Mistake(
                 _parallel,
-                "Both layers read the same x. Some models do so on purpose; here the feed-forward layer is to think about "
-                "what attention has gathered, so it reads the new x.",
+                "Both layers read the same x. Some models do so on purpose; here the feed-forward layer is to think "
+                "about what attention has gathered, so it reads the new x.",
             ),
             Mistake(_no_second_shortcut, "The second shortcut is missing: what the feed-forward layer read is lost."),
             Mistake(_no_shortcut, "There is no shortcut at all: each layer replaces the stream. Where are the two +?"),

@@ -70,7 +70,7 @@ def _halves_to_neighbours(weight: Tensor, heads: int) -> Tensor:
     return rearrange(weight, "(h two i) d -> (h i two) d", h=heads, two=2)
 
 
-def _across_heads(weight: Tensor, heads: int) -> Tensor:
+def _across_heads(weight: Tensor, heads: int) -> Tensor:  # noqa: ARG001 - that it is not used is the mistake
     return rearrange(weight, "(i two) d -> (two i) d", two=2)
 
 
@@ -137,7 +137,7 @@ EXERCISES = (
             - `"b"`: those of places 1 to 5, but not that of place 6
             - `"c"`: all six
         """,
-        hint="Which tokens does the last one see, before and after? And which token stands at place 1, before and after?",
+        hint="Which tokens does the last one see, before and after? And which token stands at place 1?",
         help="Section 1 shuffles the past of the last token, first under one block, then under two.",
         solution="b",
         mistakes=(
@@ -195,7 +195,7 @@ EXERCISES = (
             `position.wave_frequencies(width)`, and `rearrange` or slices.
         """,
         hint="Section 2: one rotation for all positions. Take sines and cosines apart, turn each hand, and interleave.",
-        help="sin(a + b) = sin a cos b + cos a sin b, and cos(a + b) = cos a cos b - sin a sin b; b = k times frequency.",
+        help="sin(a + b) = sin a cos b + cos a sin b, and cos(a + b) = cos a cos b - sin a sin b, with b = k omega.",
         solution=move_on,
         inputs=_tables,
         mistakes=(

@@ -120,11 +120,11 @@ def _distributions() -> list[tuple[Tensor, float]]:
 
 def _beams() -> list[tuple[Tensor, Tensor, int]]:
     """In the first trial both survivors grow from the first text; the second has more beams than texts."""
-    two = torch.tensor([[0.5, 0.4, 0.1], [0.6, 0.2, 0.2]]).log()
+    two = torch.tensor([[0.5, 0.4, 0.1], [0.6, 0.25, 0.15]]).log()
     three = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.35, 0.28, 0.22, 0.15], [0.05, 0.9, 0.03, 0.02]]).log()
     return [
         (torch.tensor([0.7, 0.3]).log(), two, 2),
-        (torch.tensor([0.0]), torch.tensor([[0.5, 0.3, 0.2]]).log(), 2),
+        (torch.tensor([-0.5]), torch.tensor([[0.5, 0.3, 0.2]]).log(), 2),
         (torch.tensor([0.5, 0.2, 0.3]).log(), three, 3),
     ]
 
@@ -187,8 +187,8 @@ EXERCISES = (
         minutes=10,
         task="""
             This filter was found in an article. It should keep the **nucleus**, the smallest set of tokens whose
-            probabilities sum to at least `p`, and give them back scaled to sum to 1. It gives `nan` where the likeliest
-            token alone holds more than `p`, and it has two more faults.
+            probabilities sum to at least `p`, and give them back scaled to sum to 1. Where the likeliest token
+            alone holds more than `p`, it gives nothing but zeros, and it has two more faults.
 
             ```python
             def nucleus(probabilities, p):

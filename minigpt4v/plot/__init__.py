@@ -21,6 +21,7 @@ from minigpt4v.plot.letters import letter_map
 from minigpt4v.plot.pictures import patch_grid, show_picture, show_pictures
 from minigpt4v.plot.positions import patch_similarity, position_clocks, rotary_pair
 from minigpt4v.plot.results import accuracy_by_family, answer_confidence, confusion_matrix, training_curves
+from minigpt4v.plot.tokens import token_boxes
 from minigpt4v.plot.writing import learning_to_write, show_texts
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "show_texts",
     "style",
     "through_depth",
+    "token_boxes",
     "trade_off",
     "training_curves",
 ]

@@ -10,11 +10,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from minigpt4v.plot.base import BLUE, CARD, INK, LINES, QUIET, RULE, VERMILLION, CourseFigure, finish, new_figure, style
+from minigpt4v.plot.base import (
+    BLUE,
+    CARD,
+    INK,
+    LINES,
+    PALETTE,
+    QUIET,
+    RULE,
+    VERMILLION,
+    CourseFigure,
+    finish,
+    new_figure,
+    style,
+)
 from minigpt4v.plot.fonts import visible
 
 NAMED_TOKENS = 8  # further bars are too thin for a word
 HUMAN = "written by a human"
+_STEP = "step (numbers in the tree: log probability of the text up to there)"
+_SIDES = ((True, True), (True, False), (False, False), (False, True))  # left of its point? above it?
 
 
 class Candidate(NamedTuple):
@@ -84,8 +99,8 @@ def _draw_nucleus(
     axes.axvline(k + 0.5, color=VERMILLION, linestyle="--", linewidth=1.5)
     top = float(ordered[0])
     for rank in range(1, min(NAMED_TOKENS, shown) + 1):
-        where = {"ha": "center", "va": "bottom", "fontsize": 8, "rotation": 0 if rank == 1 else 90}
-        axes.text(rank, ordered[rank - 1] + 0.02 * top, visible(tokens[order[rank - 1]]), **where)
+        word, height = visible(tokens[order[rank - 1]]), ordered[rank - 1] + 0.02 * top
+        axes.text(rank, height, word, ha="center", va="bottom", fontsize=8, rotation=0 if rank == 1 else 90)
     axes.text(k + 0.5, top * 1.28, f" top-{k} holds {ordered[:k].sum():.0%}", color=VERMILLION, fontsize=9, va="top")
     count = "1 token" if size == 1 else f"{size} tokens"
     axes.text(0.99, 0.5, f"nucleus: {count}", color=BLUE, fontsize=12, ha="right", transform=axes.transAxes)
@@ -124,7 +139,7 @@ def beam_tree(levels: Sequence[Sequence[Candidate]], *, start: str, alt: str | N
         lines = "\n".join(visible(line) for line in start.split("\n"))
         ground = {"facecolor": CARD, "edgecolor": "none", "pad": 3}
         axes.text(0.2, 0, lines, ha="right", va="center", fontsize=9.5, weight="bold", bbox=ground)
-        axes.set(xlim=(-0.55, len(levels) + 0.45), xticks=range(1, len(levels) + 1), yticks=[], xlabel="step")
+        axes.set(xlim=(-0.55, len(levels) + 0.45), xticks=range(1, len(levels) + 1), yticks=[], xlabel=_STEP)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         return finish(figure, alt or f"The tree of a beam search over {len(levels)} steps, from “{start}”")
@@ -132,8 +147,8 @@ def beam_tree(levels: Sequence[Sequence[Candidate]], *, start: str, alt: str | N
 
 def _spread(count: int, room: int) -> NDArray[np.float64]:
     """Heights for `count` candidates around 0, first on top, in a figure with room for `room`."""
-    gap = room / count
-    return (np.arange(count)[::-1] - (count - 1) / 2) * gap
+    half = room / 2 * (1 - 1 / count)
+    return np.linspace(half, -half, count)
 
 
 def _winner(levels: Sequence[Sequence[Candidate]]) -> list[int]:
@@ -162,7 +177,7 @@ def trade_off(
     """What each setting of each method costs and buys, and where text written by a human stands.
 
     Args:
-        measured: method -> setting -> measure -> value; settings of a method are joined by a line.
+        measured: method -> setting -> measure -> value; joined by a line; the first and the last are named.
         human: measure -> value.
         x: the measure along the bottom of all panels.
         y: the measure of each panel.
@@ -174,17 +189,20 @@ def trade_off(
     if not measured or not y:
         raise ValueError(f"{len(measured)} methods and {len(y)} panels: give at least one of each")
     with style():
-        figure = new_figure(4.4 * len(y) + 0.2, 3.9)
+        figure = new_figure(4.4 * len(y) + 0.2, 4.3)
         for axes, measure in zip(figure.subplots(1, len(y), squeeze=False)[0], y, strict=True):
             for number, (method, settings) in enumerate(measured.items()):
                 points = np.array([[values[x], values[measure]] for values in settings.values()])
-                line = LINES[number % len(LINES)] if len(points) > 1 else ""
-                axes.plot(*points.T, line, marker="o", markersize=4, linewidth=1.3, label=method)
-                for name, point in zip(settings, points, strict=True):
-                    axes.annotate(name, point, (4, 3), textcoords="offset points", fontsize=7.5, color=QUIET)
+                line, colour = LINES[number % len(LINES)], PALETTE[number % len(PALETTE)]
+                axes.plot(*points.T, line, marker="o", markersize=4, linewidth=1.3, color=colour, label=method)
+                ends = dict.fromkeys((0, len(points) - 1))  # names of all would cover each other
+                for name, point in ((list(settings)[end], points[end]) for end in ends):
+                    left, up = _SIDES[number % len(_SIDES)]
+                    where = {"textcoords": "offset points", "ha": "right" if left else "left", "fontsize": 8}
+                    axes.annotate(name, point, (-6 if left else 6, 4 if up else -11), color=colour, **where)
             axes.plot(human[x], human[measure], "*", color=INK, markersize=13, label=HUMAN)
             axes.set(xlabel=x, ylabel=measure)
-            axes.margins(0.08)
+            axes.margins(0.12)
             axes.grid(visible=True)
         names = figure.axes[0].get_legend_handles_labels()
         figure.legend(*names, loc="outside lower center", ncols=len(measured) + 1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
@@ -61,10 +62,8 @@ def through_depth(
         if high < FEW_POWERS * low:  # powers of ten alone would leave the axis nearly without numbers
             places[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
             places[0].yaxis.set_major_formatter(lambda size, _: f"{size:g}")
-        figure.legend(
-            handles=[plt.Line2D([], [], color=shades[layers], label=f"{layers} layers") for layers in depths],
-            loc="outside right center",
-        )
+        handles: list[Any] = [Line2D([], [], color=shades[layers], label=f"{layers} layers") for layers in depths]
+        figure.legend(handles=handles, loc="outside right center")
         return finish(figure, alt)
 
 
@@ -74,7 +73,7 @@ def _check_sizes(title: str, layers: int, sizes: np.ndarray) -> None:
         raise ValueError(f"{title!r} has sizes of {found}, for {layers} layers: give {layers} positive numbers")
 
 
-def _draw_stacks(axes: Axes, stacks: Mapping[int, ArrayLike], shades: Mapping[int, object]) -> None:
+def _draw_stacks(axes: Axes, stacks: Mapping[int, ArrayLike], shades: Mapping[int, Any]) -> None:
     for layers, sizes in sorted(stacks.items(), reverse=True):  # the short curves on top of the long ones
         marker = "o" if layers <= MARKED_LAYERS else ""
         axes.plot(range(1, layers + 1), np.asarray(sizes), color=shades[layers], marker=marker, markersize=3)

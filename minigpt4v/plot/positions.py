@@ -44,7 +44,7 @@ def position_clocks(positions: Sequence[int], frequencies: ArrayLike, *, alt: st
     if not len(positions) or speeds.ndim != 1 or not speeds.size or not (speeds > 0).all():
         raise ValueError(f"{len(positions)} positions, frequencies {speeds}: give at least one of each, all above zero")
     with style():
-        figure = new_figure(0.98 * len(positions) + 1.5, 1.06 * len(speeds) + 0.5)
+        figure = new_figure(0.84 * len(positions) + 1.3, 0.86 * len(speeds) + 0.5)
         places = figure.subplots(len(speeds), len(positions), squeeze=False)
         for row, (line, speed) in enumerate(zip(places, speeds, strict=True)):
             for axes, position in zip(line, positions, strict=True):
@@ -172,8 +172,18 @@ def _draw_dial(axes: Axes) -> None:
 
 
 def _draw_hand(axes: Axes, tip: NDArray[np.float64], colour: str, alpha: float = 1.0) -> None:
-    arrow = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 0, "shrinkB": 0}
-    axes.add_patch(FancyArrowPatch((0, 0), tuple(tip), color=colour, linewidth=2, alpha=alpha, **arrow))
+    arrow = FancyArrowPatch(
+        (0, 0),
+        (tip[0], tip[1]),
+        arrowstyle="-|>",
+        mutation_scale=11,
+        shrinkA=0,
+        shrinkB=0,
+        color=colour,
+        linewidth=2,
+        alpha=alpha,
+    )
+    axes.add_patch(arrow)
     axes.plot(0, 0, "o", color=colour, markersize=3.5, alpha=alpha)
 
 

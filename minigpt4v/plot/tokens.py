@@ -14,20 +14,25 @@ from numpy.typing import NDArray
 
 from minigpt4v.datasets.emoji import load_atlas, load_emoji
 from minigpt4v.plot.base import CARD, INK, PALETTE, QUIET, CourseFigure, as_picture, finish, new_figure, style
-from minigpt4v.plot.fonts import missing_characters, text_width, visible
+from minigpt4v.plot.fonts import drawable, missing_characters, text_width, visible
 
 MOST_BYTES = 48  # of one text: with more, a byte is too narrow for its two hexadecimal digits
 EMOJI_STYLE = "noto"
-_NAMES, _COUNTS, _BYTE, _ROW, _GAP = 1.25, 0.8, 0.3, 0.4, 0.42  # inches: columns at the sides, a byte, a row, a title
+_NAMES, _COUNTS, _BYTE, _ROW, _GAP = 0.95, 0.8, 0.28, 0.4, 0.42  # inches: columns at the sides, a byte, a row, a title
+_DPI = 100
 _ROOM = 0.06  # inches between two boxes
 
 
 class Cutter(Protocol):
     """What a tokenizer must be able to do to be drawn; both of `minigpt4v.tokenizer` can."""
 
-    def encode(self, text: str) -> list[int]: ...
+    def encode(self, text: str) -> list[int]:
+        """Text to token ids."""
+        ...
 
-    def token_bytes(self, token_id: int) -> bytes: ...
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that a token stands for."""
+        ...
 
 
 def token_boxes(
@@ -54,11 +59,12 @@ def token_boxes(
             f"texts of 1 to {MOST_BYTES} bytes"
         )
     gap = _GAP if show_text else 0.16
-    unit = min(_BYTE, 8.4 / max(sizes))
+    unit = min(_BYTE, int(7.2 * _DPI / max(sizes)) / _DPI)  # whole pixels: equal boxes, and a small file
     width = _NAMES + unit * max(sizes) + _COUNTS
     height = len(texts) * (gap + _ROW * len(tokenizers)) + 0.12
     with style():
         figure = new_figure(width, height, layout="none")
+        figure.set_dpi(_DPI)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.axis("off")
@@ -103,7 +109,7 @@ def _draw_box(axes: Axes, token: bytes, token_id: int, left: float, top: float, 
     )
     centre = left + width / 2
     _draw_glyphs(axes, _label(token), centre, top + 0.4 * _ROW, 9, most=width - room - 0.02)
-    size = min(6.0, 6.0 * (width - room) / text_width(str(token_id), 6.0))
+    size = min(6.0, 5.4 * (width - room) / text_width(str(token_id), 6.0))
     axes.text(centre, top + 0.78 * _ROW, str(token_id), ha="center", va="center_baseline", fontsize=size, color=QUIET)
 
 
@@ -131,7 +137,7 @@ def _draw_glyphs(
         picture = _emoji(run)
         wide = _width(run, size)
         if picture is None:
-            axes.text(x, middle, run, ha="left", va="center_baseline", fontsize=size, color=INK)
+            axes.text(x, middle, drawable(run), ha="left", va="center_baseline", fontsize=size, color=INK)
         else:
             half = 0.45 * wide
             box = (x + wide / 2 - half, x + wide / 2 + half, middle + half, middle - half)

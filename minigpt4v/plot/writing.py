@@ -49,7 +49,7 @@ def learning_to_write(
         raise ValueError(f"nothing was measured at {unknown}: choose moments among the steps {list(steps)}")
     with style():
         figure = new_figure(_WIDTH, 5.4)
-        above, below = figure.subfigures(2, 1, height_ratios=[3.4, 2])
+        above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[3.4, 1.8])[:, 0]
         curve = above.subplots()
         _draw_curve(curve, steps, values, levels)
         curve.set(xlabel=x, ylabel=y, title=title)
@@ -59,7 +59,7 @@ def learning_to_write(
             height = values[list(steps).index(moment)]
             curve.plot(moment, height, "o", color=PALETTE[0], markersize=9)
             side = {"ha": "right"} if moment == steps[-1] else {}
-            offset = (-2 if side else 6, 7)
+            offset = (-4 if side else 7, 6 if moment != steps[0] else 0)
             curve.annotate(letter, (moment, height), offset, textcoords="offset points", weight="bold", **side)
             _draw_text(panel, f"{letter}: step {moment:g}", wrap(text, room, _TEXT_SIZE))
         return finish(figure, alt)
@@ -73,7 +73,16 @@ def _draw_curve(axes: Axes, steps: Sequence[float], values: Sequence[float], lev
         axes.axhline(level, color=PALETTE[number % len(PALETTE)], linestyle="--", linewidth=1.5)
         place = max(level, free)
         free = place + 0.08 * (highest - min(lowest, *levels.values()))
-        axes.annotate(visible(name), (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        axes.annotate(
+            visible(name),
+            (1, level),
+            (1.03, place),
+            xycoords=("axes fraction", "data"),
+            textcoords=("axes fraction", "data"),
+            arrowprops={"arrowstyle": "-", "color": QUIET, "linewidth": 0.8},
+            va="center",
+            fontsize=9,
+        )
     axes.grid(visible=True, axis="y")
     axes.margins(x=0.02)
 
