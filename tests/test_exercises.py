@@ -335,6 +335,13 @@ def test_differences_are_put_in_words(result: Any, expected: Any, words: str) ->
     assert words in (difference(result, expected) or "")
 
 
+def test_counts_are_compared_exactly() -> None:
+    assert difference(319_968, 319_976) is not None
+    assert difference(torch.tensor([1, 2, 400_000]), torch.tensor([1, 2, 400_001])) is not None
+    assert difference(319_976.0, 319_976) is None
+    assert difference(319_968.0, 319_976.0) is None  # measured numbers, within the order of sums
+
+
 def test_nan_where_nan_is_right() -> None:
     assert difference(float("nan"), torch.tensor(float("nan"))) is None
 

@@ -10,11 +10,18 @@ def test_share_of_right_answers() -> None:
     assert_diagnosed(
         "00.1", lambda mine, true: 100 * len([1 for a, b in zip(mine, true, strict=True) if a == b]) / 3 * 3 / len(mine)
     )
+    assert_diagnosed("00.1", lambda mine, true: [a == b for a, b in zip(mine, true, strict=True)], "verdict for each")
+    assert_diagnosed("00.1", lambda mine, true: mine == true, "as wholes")
+    assert_diagnosed(
+        "00.1", lambda mine, true: sum(a != b for a, b in zip(mine, true, strict=True)) / len(true), "wrong answers"
+    )
     assert_diagnosed("00.1", lambda mine, true: len([a for a in mine if a in set(true)]) / len(mine), "its own place")
 
 
 def test_always_guess() -> None:
     assert_passes("00.2", lambda true: max(true.count(answer) for answer in set(true)) / len(true))
+    assert_diagnosed("00.2", lambda true: max(true.count(answer) for answer in true), "how often")
+    assert_diagnosed("00.2", lambda true: max(sorted(set(true)), key=true.count), "answer itself")
     assert_diagnosed("00.2", lambda true: 1 / len(dict.fromkeys(true)), "equally frequent")
     assert_diagnosed(
         "00.2", lambda true: sum(answer == true[0] for answer in true) / len(true), "always gives the first"

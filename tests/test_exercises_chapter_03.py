@@ -21,6 +21,8 @@ class TestMemory:
         assert_diagnosed("03.1", 2**28, "right in bytes")
         assert_diagnosed("03.1", 268.435456, "10**6")
         assert_diagnosed("03.1", 128, "16-bit")
+        assert_diagnosed("03.1", 67_108_864, "how many weights")
+        assert_diagnosed("03.1", 262_144, "KiB")
 
 
 class TestSoftmax:
@@ -38,6 +40,12 @@ class TestSoftmax:
 
         assert_diagnosed("03.2", one_largest, "own largest score")
 
+        def centred(scores):
+            powers = torch.exp(scores - scores.sum(dim=1)[:, None] / scores.shape[1])
+            return powers / powers.sum(dim=1)[:, None]
+
+        assert_diagnosed("03.2", centred, "mean is not enough")
+
 
 class TestMask:
     def test_right(self) -> None:
@@ -53,6 +61,8 @@ class TestMask:
         assert_diagnosed("03.3", lambda scores, mask: scores.masked_fill(~mask, 0).softmax(-1), "e to the 0 is 1")
         assert_diagnosed("03.3", lambda scores, mask: torch.where(mask, scores.softmax(-1), 0.0), "no longer sum to 1")
         assert_diagnosed("03.3", lambda scores, mask: (scores - 1e9 * mask).softmax(-1), "Inside out")
+
+        assert_diagnosed("03.3", lambda scores, mask: torch.where(mask, scores, -20.0).softmax(-1), "not low enough")
 
         def causal_whatever_is_given(scores, mask):
             rows, columns = torch.arange(len(scores))[:, None], torch.arange(scores.shape[1])
@@ -88,6 +98,20 @@ class TestLookUp:
             return with_power(0)(query, keys, values, temperature) / temperature
 
         assert_diagnosed("03.4", weights_divided, "divide the scores")
+
+        def one_side(query, keys, values, temperature):
+            return F.softmax(query @ F.normalize(keys, dim=-1).mT / temperature, dim=-1) @ values
+
+        def shared_by_columns(query, keys, values, temperature):
+            likeness = F.normalize(query, dim=-1) @ F.normalize(keys, dim=-1).mT
+            return F.softmax(likeness / temperature, dim=0) @ values
+
+        def root_too(query, keys, values, temperature):
+            return with_power(-1)(query, keys, values, temperature * query.shape[1] ** 0.5)
+
+        assert_diagnosed("03.4", one_side, "queries do not")
+        assert_diagnosed("03.4", shared_by_columns, "over the queries")
+        assert_diagnosed("03.4", root_too, "√d as well")
         by_keys = lambda query, keys, values, temperature: with_power(-1)(query, keys, keys, temperature)  # noqa: E731
         assert_diagnosed("03.4", by_keys, "average of the keys")
 
@@ -128,6 +152,23 @@ class TestBlocks:
             return top / bottom
 
         assert_diagnosed("03.5", own_largest, "rescale the old sums")
+
+        def forgets(rescale_values, divide):
+            def answer(query, blocks):
+                largest, total, output = -math.inf, 0.0, 0.0
+                for keys, values in blocks:
+                    scores = keys @ query / 8**0.5
+                    new = max(largest, scores.max().item())
+                    shrink, powers = math.exp(largest - new), (scores - new).exp()
+                    total = total * shrink + powers.sum()
+                    output = output * (shrink if rescale_values else 1.0) + powers @ values
+                    largest = new
+                return output / total if divide else output
+
+            return answer
+
+        assert_diagnosed("03.5", forgets(rescale_values=False, divide=True), "the sum of the values is not")
+        assert_diagnosed("03.5", forgets(rescale_values=True, divide=False), "also divides")
 
         def no_scale(query, blocks):
             keys, values = torch.cat([keys for keys, _ in blocks]), torch.cat([values for _, values in blocks])

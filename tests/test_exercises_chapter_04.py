@@ -29,7 +29,8 @@ def test_split_heads():
 def test_how_many_parameters():
     assert_passes("04.2", sum(parameter.numel() for parameter in torch.nn.MultiheadAttention(512, 8).parameters()))
     assert_diagnosed("04.2", 787_968, "One map comes after")
-    assert_diagnosed("04.2", 1_048_576, "biases")
+    assert_diagnosed("04.2", 786_432, "Their biases are missing", "after the heads")
+    assert_diagnosed("04.2", 1_048_576, "The four matrices")
     assert_diagnosed("04.2", 8_404_992, "share one set")
     assert_diagnosed("04.2", 133_120, "whole")
 
@@ -67,6 +68,9 @@ def test_two_faults():
     def merge_left(query, key, value, heads):
         return attended(query, key, value, heads).contiguous().view(query.shape)
 
+    def root_of_heads(query, key, value, heads):
+        return attended(query, key, value, heads, scale=heads**-0.5).transpose(1, 2).flatten(2)
+
     def sees_the_future(query, key, value, heads):
         return attended(query, key, value, heads, causal=False).transpose(1, 2).flatten(2)
 
@@ -74,6 +78,7 @@ def test_two_faults():
     assert_diagnosed("04.4", as_given, "Both faults are still there")
     assert_diagnosed("04.4", scale_left, "The merge is right")
     assert_diagnosed("04.4", merge_left, "The scale is right")
+    assert_diagnosed("04.4", root_of_heads, "number of heads")
     assert_diagnosed("04.4", sees_the_future, "future")
 
 
@@ -94,8 +99,13 @@ def test_induction_score():
     def latest(copies):
         return first(copies.flip(1)).flip(1)
 
+    def mean_over_copies(weights, tokens):
+        pairs = [(here, past) for here in range(len(tokens)) for past in range(here) if tokens[here] == tokens[past]]
+        return sum(weights[:, here, past + 1] for here, past in pairs) / len(pairs)
+
     assert_passes("04.5", lambda weights, tokens: score(weights, tokens, 1))
     assert_diagnosed("04.5", lambda weights, tokens: score(weights, tokens, 0), "copies themselves")
     assert_diagnosed("04.5", lambda weights, tokens: score(weights, tokens, 1, over_all=True), "first time")
     assert_diagnosed("04.5", lambda weights, tokens: score(weights, tokens, 1, first), "first copy")
     assert_diagnosed("04.5", lambda weights, tokens: score(weights, tokens, 1, latest), "latest copy")
+    assert_diagnosed("04.5", mean_over_copies, "counts once")

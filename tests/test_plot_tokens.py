@@ -91,16 +91,16 @@ def test_no_letter_is_missing_nothing_warns_and_nothing_is_cut_off(show_text: bo
         assert extent.y1 <= figure.bbox.height
 
 
-def test_letters_stay_inside_their_boxes() -> None:
-    long = Tokenizer([(b"W" * n, b"W") for n in range(1, 8)])
-    figure = plot.token_boxes(["W" * 8 + "i" * 30], {"BPE": long}, show_text=False)
+@pytest.mark.parametrize("text", ["é" * 24, "狗" * 16, "W" * 48])
+def test_letters_stay_inside_their_boxes(text: str) -> None:
+    figure = plot.token_boxes([text], {"bytes": Tokenizer([])}, show_text=False)
     figure.canvas.draw()
-    extents = [patch.get_window_extent() for patch in figure.axes[0].patches]
-    for number, extent in enumerate(extents):
-        for text in figure.axes[0].texts[1 + 2 * number : 3 + 2 * number]:
-            letters = text.get_window_extent(figure.canvas.get_renderer())
-            assert extent.x0 - 1 <= letters.x0
-            assert letters.x1 <= extent.x1 + 1
+    for number, patch in enumerate(figure.axes[0].patches):
+        box = patch.get_window_extent()
+        for label in figure.axes[0].texts[1 + 2 * number : 3 + 2 * number]:
+            letters = label.get_window_extent(figure.canvas.get_renderer())
+            assert box.x0 - 1 <= letters.x0
+            assert letters.x1 <= box.x1 + 1
 
 
 def test_neighbours_differ_in_colour() -> None:

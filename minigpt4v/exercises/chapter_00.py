@@ -30,6 +30,18 @@ def _anywhere(answers: list[str], truths: list[str]) -> float:
     return sum(answer in truths for answer in answers) / len(truths)
 
 
+def _each_one(answers: list[str], truths: list[str]) -> list[bool]:
+    return [answer == truth for answer, truth in zip(answers, truths, strict=True)]
+
+
+def _all_or_nothing(answers: list[str], truths: list[str]) -> bool:
+    return answers == truths
+
+
+def _share_of_wrong(answers: list[str], truths: list[str]) -> float:
+    return 1 - share_of_right_answers(answers, truths)
+
+
 def always_guess(truths: list[str]) -> float:
     """The share that one answer to every question gets right, if it is the best one."""
     return Counter(truths).most_common(1)[0][1] / len(truths)
@@ -41,6 +53,14 @@ def _evenly(truths: list[str]) -> float:
 
 def _first(truths: list[str]) -> float:
     return truths.count(truths[0]) / len(truths)
+
+
+def _best_answer(truths: list[str]) -> str:
+    return Counter(truths).most_common(1)[0][0]
+
+
+def _count(truths: list[str]) -> int:
+    return Counter(truths).most_common(1)[0][1]
 
 
 def channels_first(pictures: Tensor) -> Tensor:
@@ -80,6 +100,12 @@ EXERCISES = (
         mistakes=(
             Mistake(_how_many, "That is how many are right, not which share: divide by the number of questions."),
             Mistake(_in_percent, "That is in percent: a share lies between 0 and 1."),
+            Mistake(
+                _each_one,
+                "That is one verdict for each answer: count the right ones, and divide by how many there are.",
+            ),
+            Mistake(_all_or_nothing, "That compares the two lists as wholes: compare them place by place, and count."),
+            Mistake(_share_of_wrong, "That is the share of wrong answers."),
             Mistake(_anywhere, "An answer counts only if it equals the truth at its own place, not one anywhere."),
         ),
     ),
@@ -96,9 +122,13 @@ EXERCISES = (
         hint="Which answer is best if you may give only one? `collections.Counter` knows it.",
         help="It is not one over the number of different answers: they need not be equally frequent.",
         solution=always_guess,
-        inputs=lambda: [(_TRUTHS,), (["no", *_TRUTHS],), (["yes", "no"],), (["yes"],)],
+        inputs=lambda: [(_TRUTHS,), (["no", *_TRUTHS],), (["yes", "no", "no"],), (["yes"],)],
         mistakes=(
             Mistake(_evenly, "This holds only if all answers are equally frequent. Take the most frequent one."),
+            Mistake(
+                _best_answer, "That is the best answer itself. How large is the share of questions that it gets right?"
+            ),
+            Mistake(_count, "That is how often the best answer is right: divide by the number of all answers."),
             Mistake(_first, "This always gives the first answer, which need not be the most frequent."),
         ),
     ),

@@ -37,6 +37,11 @@ def _largest_of_all(scores: Tensor) -> Tensor:
     return exponentials / exponentials.sum(dim=-1, keepdim=True)
 
 
+def _mean_subtracted(scores: Tensor) -> Tensor:
+    exponentials = (scores - scores.mean(dim=-1, keepdim=True)).exp()
+    return exponentials / exponentials.sum(dim=-1, keepdim=True)
+
+
 # --- 03.3 -----------------------------------------------------------------------------------------------------------
 
 
@@ -60,6 +65,10 @@ def _inside_out(scores: Tensor, mask: Tensor) -> Tensor:
 def _own_triangle(scores: Tensor, mask: Tensor) -> Tensor:
     past = torch.ones_like(mask).tril()
     return scores.masked_fill(~past, -math.inf).softmax(dim=-1)
+
+
+def _low_number(scores: Tensor, mask: Tensor) -> Tensor:
+    return scores.masked_fill(~mask, -10.0).softmax(dim=-1)
 
 
 # --- 03.4 -----------------------------------------------------------------------------------------------------------
@@ -91,6 +100,18 @@ def _after_softmax(query: Tensor, keys: Tensor, values: Tensor, temperature: flo
 
 def _hands_over_keys(query: Tensor, keys: Tensor, values: Tensor, temperature: float) -> Tensor:  # noqa: ARG001
     return (_unit(query) @ _unit(keys).T / temperature).softmax(dim=-1) @ keys
+
+
+def _long_queries(query: Tensor, keys: Tensor, values: Tensor, temperature: float) -> Tensor:
+    return (query @ _unit(keys).T / temperature).softmax(dim=-1) @ values
+
+
+def _over_the_queries(query: Tensor, keys: Tensor, values: Tensor, temperature: float) -> Tensor:
+    return (_unit(query) @ _unit(keys).T / temperature).softmax(dim=0) @ values
+
+
+def _root_as_well(query: Tensor, keys: Tensor, values: Tensor, temperature: float) -> Tensor:
+    return _with_lengths(_unit(query), _unit(keys), values, temperature * math.sqrt(query.shape[-1]))
 
 
 # --- 03.5 -----------------------------------------------------------------------------------------------------------
@@ -138,6 +159,24 @@ def _total_not_shrunk(query: Tensor, blocks: list[tuple[Tensor, Tensor]]) -> Ten
     return output / total
 
 
+def _output_not_shrunk(query: Tensor, blocks: list[tuple[Tensor, Tensor]]) -> Tensor:
+    largest, total, output = torch.tensor(-math.inf), torch.tensor(0.0), torch.zeros(blocks[0][1].shape[-1])
+    for keys, values in blocks:
+        scores = keys @ query / math.sqrt(query.shape[-1])
+        new_largest = torch.maximum(largest, scores.max())
+        exponentials = (scores - new_largest).exp()
+        total = total * (largest - new_largest).exp() + exponentials.sum()
+        output = output + exponentials @ values
+        largest = new_largest
+    return output / total
+
+
+def _not_divided(query: Tensor, blocks: list[tuple[Tensor, Tensor]]) -> Tensor:
+    keys, values = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    scores = keys @ query / math.sqrt(query.shape[-1])
+    return (scores - scores.max()).exp() @ values
+
+
 def _no_largest(query: Tensor, blocks: list[tuple[Tensor, Tensor]]) -> Tensor:
     total, output = torch.tensor(0.0), torch.zeros(blocks[0][1].shape[-1])
     for keys, values in blocks:
@@ -182,6 +221,10 @@ EXERCISES = (
         solution=256,
         mistakes=(
             Mistake(64, "That is the count of the weights in units of 2**20, but each weight takes 4 bytes."),
+            Mistake(
+                8192**2, "That is how many weights there are. How many bytes do they take, and how many MiB is that?"
+            ),
+            Mistake(8192**2 * 4 / 2**10, "That is right in KiB, of 2**10 bytes each. A MiB is 2**20 bytes."),
             Mistake(8192 * 4 / 2**20, "That is one row. Every token looks at every token: how many rows are there?"),
             Mistake(8192**2 * 4, "That is right in bytes. How many bytes are one MiB?"),
             Mistake(8192**2 * 4 / 1e6, "That is right in megabytes of 10**6 bytes. One MiB is a little more: 2**20."),
@@ -195,7 +238,7 @@ EXERCISES = (
         minutes=5,
         task="""
             Write `softmax_over_keys(scores)`: scores `[queries, keys]` in, weights of the same shape out, each row
-            summing to 1. It must survive scores of 1,000 and of -1,000, also in one matrix. Do not call PyTorch's own
+            summing to 1. It must survive scores of 1,000 and of -1,000, also in one row. Do not call PyTorch's own
             `softmax`.
         """,
         hint="Adding the same number to all scores of a row does not change its weights. Which number is safe?",
@@ -206,6 +249,7 @@ EXERCISES = (
             (torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 1.0]]),),
             (torch.tensor([[1000.0, 999.0], [0.0, 1.0]]),),
             (torch.tensor([[1000.0, 1001.0], [-1000.0, -999.0]]),),
+            (torch.tensor([[1000.0, -1000.0]]),),
         ],
         mistakes=(
             Mistake(_over_queries, "The columns sum to 1, not the rows: take the softmax over the keys, `dim=-1`."),
@@ -217,6 +261,11 @@ EXERCISES = (
                 _largest_of_all,
                 "You subtract one number from the whole matrix. A row far below it becomes 0 / 0: each row needs its"
                 " own largest score.",
+            ),
+            Mistake(
+                _mean_subtracted,
+                "Subtracting the mean is not enough: with 1,000 and -1,000 in one row, the first still overflows."
+                " Which number leaves nothing above 0?",
             ),
         ),
     ),
@@ -247,6 +296,7 @@ EXERCISES = (
                 torch.tensor([[1.0, 2.0, 0.0], [0.5, -1.0, 2.0]]),
                 torch.tensor([[True, False, True], [False, True, True]]),
             ),
+            (torch.tensor([[-80.0, -80.0, -81.0]]), torch.tensor([[True, True, False]])),
         ],
         mistakes=(
             Mistake(
@@ -258,6 +308,11 @@ EXERCISES = (
                 _zero_weights,
                 "Hidden keys weigh 0, but the rows no longer sum to 1: the softmax has shared out weight to them first."
                 " Hide them before it.",
+            ),
+            Mistake(
+                _low_number,
+                "Low is not low enough: where the visible scores are lower still, the hidden key wins. Which number is"
+                " below every score?",
             ),
             Mistake(_inside_out, "Inside out: you hide what may be seen. True means: may look."),
             Mistake(
@@ -306,6 +361,14 @@ EXERCISES = (
                 "You divide the weights by the temperature, so they no longer sum to 1: divide the scores, before the"
                 " softmax.",
             ),
+            Mistake(
+                _long_queries,
+                "The keys have length 1, the queries do not: a long query still makes the look-up sharper.",
+            ),
+            Mistake(
+                _over_the_queries, "The softmax runs over the queries: each query shares out its weight over the keys."
+            ),
+            Mistake(_root_as_well, "You divide by √d as well: between vectors of length 1, the temperature is enough."),
             Mistake(_hands_over_keys, "You return an average of the keys. What a dictionary hands over is its values."),
         ),
     ),
@@ -343,6 +406,15 @@ EXERCISES = (
                 _total_not_shrunk,
                 "The sum of the values is rescaled when a larger score turns up, but the sum of the exponentials is"
                 " not: both were made with the old one.",
+            ),
+            Mistake(
+                _output_not_shrunk,
+                "The sum of the exponentials is rescaled when a larger score turns up, but the sum of the values is"
+                " not: both were made with the old one.",
+            ),
+            Mistake(
+                _not_divided,
+                "That is the sum of exponentials times values: an average also divides by the sum of the exponentials.",
             ),
             Mistake(
                 _no_largest,

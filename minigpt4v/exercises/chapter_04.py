@@ -103,6 +103,11 @@ def _no_mask(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     return rearrange(_attended(query, key, value, heads, whole_width=False, causal=False), "b h t d -> b t (h d)")
 
 
+def _scaled_by_heads(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    query = query * math.sqrt(query.shape[-1]) / heads  # as if divided by sqrt(heads), not by sqrt(width / heads)
+    return rearrange(_attended(query, key, value, heads, whole_width=False), "b h t d -> b t (h d)")
+
+
 def _draw_projected() -> list[tuple[Tensor, Tensor, Tensor, int]]:
     generator = torch.Generator().manual_seed(0)
     return [(*torch.randn(3, 2, 5, 12, generator=generator), heads) for heads in (3, 1, 12)]
@@ -151,6 +156,15 @@ def _latest_copy_only(weights: Tensor, tokens: list[int]) -> Tensor:
         if copies:
             places.append(weights[:, here, copies[-1] + 1])
     return torch.stack(places).mean(dim=0)
+
+
+def _mean_over_copies(weights: Tensor, tokens: list[int]) -> Tensor:
+    found = []
+    for here, token in enumerate(tokens):
+        for earlier in range(here):
+            if tokens[earlier] == token:
+                found.append(weights[:, here, earlier + 1])
+    return torch.stack(found).mean(dim=0)
 
 
 def _draw_weights() -> list[tuple[Tensor, list[int]]]:
@@ -216,6 +230,11 @@ EXERCISES = (
                 3 * (WIDTH * WIDTH + WIDTH),
                 "That is query, key and value. One map comes after the heads are merged.",
             ),
+            Mistake(
+                3 * WIDTH * WIDTH,
+                "Those are the matrices of query, key and value. Their biases are missing, and one map comes after the"
+                " heads are merged.",
+            ),
             Mistake(4 * WIDTH * WIDTH, "The four matrices are there; their biases are missing."),
             Mistake(
                 HEADS * 4 * (WIDTH * WIDTH + WIDTH),
@@ -267,7 +286,7 @@ EXERCISES = (
         difficulty=3,
         minutes=12,
         task="""
-            This causal multi-head attention runs, gives the right shape, and has **two** faults. Repair it.
+            This causal multi-head attention runs, gives the right shape, and has **two** faults. Copy it and repair it.
 
             ```py
             def attend(query, key, value, heads):
@@ -297,6 +316,11 @@ EXERCISES = (
                 _wrong_merge,
                 "The scale is right. The last line still reads the memory head by head: an axis must move before heads"
                 " and widths become one.",
+            ),
+            Mistake(
+                _scaled_by_heads,
+                "You divide by the root of the number of heads. What counts is how many terms each score adds up: the"
+                " width of one head.",
             ),
             Mistake(_no_mask, "Both faults are gone, but so is the mask: tokens see the future now."),
         ),
@@ -335,6 +359,11 @@ EXERCISES = (
             Mistake(
                 _latest_copy_only,
                 "You look at the latest copy only: where a token occurred several times before, add up all of them.",
+            ),
+            Mistake(
+                _mean_over_copies,
+                "You count every copy as a place of its own. A place with two copies counts once in the mean: add up"
+                " its weights first.",
             ),
         ),
     ),

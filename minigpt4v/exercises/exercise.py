@@ -61,7 +61,7 @@ class Exercise:
     inputs: Callable[[], Sequence[tuple[Any, ...]]] | None = None
     use: Callable[..., Any] = call
     compare: Callable[[Any, Any], str | None] = difference
-    seconds: float = 10.0
+    seconds: float = 15.0
 
     @property
     def chapter(self) -> str:

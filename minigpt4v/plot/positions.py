@@ -87,7 +87,7 @@ def rotary_pair(
     pair = np.asarray([query, key], dtype=np.float64)
     if pair.shape != (2, 2) or not np.linalg.norm(pair, axis=1).all() or not places:
         raise ValueError(
-            f"{len(places)} places for query {query} and key {key}: give one at least, and two numbers each"
+            f"{len(places)} places for query {query!r} and key {key!r}: give one at least, and two numbers each"
         )
     with style():
         figure = new_figure(1.85 * len(places) + 0.4, 2.75)
