@@ -159,12 +159,8 @@ def _latest_copy_only(weights: Tensor, tokens: list[int]) -> Tensor:
 
 
 def _mean_over_copies(weights: Tensor, tokens: list[int]) -> Tensor:
-    found = []
-    for here, token in enumerate(tokens):
-        for earlier in range(here):
-            if tokens[earlier] == token:
-                found.append(weights[:, here, earlier + 1])
-    return torch.stack(found).mean(dim=0)
+    pairs = [(here, copy) for here in range(len(tokens)) for copy in range(here) if tokens[copy] == tokens[here]]
+    return torch.stack([weights[:, here, copy + 1] for here, copy in pairs]).mean(dim=0)
 
 
 def _draw_weights() -> list[tuple[Tensor, list[int]]]:

@@ -25,11 +25,11 @@ from minigpt4v.plot.base import (
     style,
 )
 from minigpt4v.plot.fonts import visible
+from minigpt4v.plot.labels import name_points
 
 NAMED_TOKENS = 8  # further bars are too thin for a word
 HUMAN = "written by a human"
 _STEP = "step (numbers in the tree: log probability of the text up to there)"
-_SIDES = ((True, True), (True, False), (False, False), (False, True))  # left of its point? above it?
 
 
 class Candidate(NamedTuple):
@@ -195,15 +195,23 @@ def trade_off(
                 points = np.array([[values[x], values[measure]] for values in settings.values()])
                 line, colour = LINES[number % len(LINES)], PALETTE[number % len(PALETTE)]
                 axes.plot(*points.T, line, marker="o", markersize=4, linewidth=1.3, color=colour, label=method)
-                ends = dict.fromkeys((0, len(points) - 1))  # names of all would cover each other
-                for name, point in ((list(settings)[end], points[end]) for end in ends):
-                    left, up = _SIDES[number % len(_SIDES)]
-                    where = {"textcoords": "offset points", "ha": "right" if left else "left", "fontsize": 8}
-                    axes.annotate(name, point, (-6 if left else 6, 4 if up else -11), color=colour, **where)
             axes.plot(human[x], human[measure], "*", color=INK, markersize=13, label=HUMAN)
             axes.set(xlabel=x, ylabel=measure)
             axes.margins(0.12)
             axes.grid(visible=True)
-        names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(*names, loc="outside lower center", ncols=len(measured) + 1)
+        handles = figure.axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=len(measured) + 1)
+        for axes, measure in zip(figure.axes, y, strict=True):
+            name_points(axes, _ends(measured, x, measure))
         return finish(figure, alt)
+
+
+def _ends(
+    measured: Mapping[str, Mapping[str, Mapping[str, float]]], x: str, y: str
+) -> list[tuple[str, tuple[float, float], str]]:
+    """The first and the last setting of each method with their points and colours; all would cover each other."""
+    return [
+        (name, (settings[name][x], settings[name][y]), PALETTE[number % len(PALETTE)])
+        for number, settings in enumerate(measured.values())
+        for name in dict.fromkeys((list(settings)[0], list(settings)[-1]))
+    ]
