@@ -16,7 +16,7 @@ from minigpt4v.paths import data_folder
 
 _OLDEST_PYTHON = (3, 11)
 _INSTALL = "run `make setup` in the folder of the course"
-_EXTRAS = ("course",)  # what the notebooks need beyond the library itself
+_EXTRAS = ("course", "hf")  # what the notebooks need beyond the library itself
 
 
 def checkup() -> None:

@@ -39,7 +39,11 @@ def test_soften():
     def never_zero(logits: Tensor, temperature: float) -> Tensor:
         return torch.softmax(logits / torch.tensor(temperature), 0)
 
+    def left_as_logits(logits: Tensor, temperature: float) -> Tensor:
+        return logits * (1 / temperature) if temperature else (logits == logits.max()).float()
+
     assert_passes("08.2", by_powers)
+    assert_diagnosed("08.2", left_as_logits, "still logits")
     assert_diagnosed("08.2", wrong_way_round, "sharpen")
     assert_diagnosed("08.2", after_the_softmax, "changes nothing")
     assert_diagnosed("08.2", never_zero, "divides by zero")
@@ -70,7 +74,21 @@ def test_nucleus():
     def sums_to_less(probabilities: Tensor, p: float) -> Tensor:
         return torch.where(one_by_one(probabilities, p) > 0, probabilities, 0)
 
+    def found(probabilities: Tensor, p: float) -> Tensor:
+        ordered = probabilities[probabilities.argsort(descending=True)]
+        return ordered * (ordered.cumsum(0) <= p)
+
+    def keeps_the_first(probabilities: Tensor, p: float) -> Tensor:
+        kept = stops_too_early(probabilities, p)
+        return kept if kept.isfinite().all() else (probabilities == probabilities.max()).float()
+
+    def reads_the_order(probabilities: Tensor, p: float) -> Tensor:
+        return loses_places(probabilities, p)[probabilities.argsort(descending=True)]
+
     assert_passes("08.3", one_by_one)
+    assert_diagnosed("08.3", found, "three faults")
+    assert_diagnosed("08.3", keeps_the_first, "still missing")
+    assert_diagnosed("08.3", reads_the_order, "wrong places")
     assert_diagnosed("08.3", stops_too_early, "at least")
     assert_diagnosed("08.3", loses_places, "sorted order")
     assert_diagnosed("08.3", sums_to_less, "sum to 1")
@@ -88,7 +106,12 @@ def test_min_p():
     def left_as_they_are(probabilities: Tensor, share: float) -> Tensor:
         return probabilities * (probabilities / probabilities.max() >= share)
 
+    def by_subtraction(probabilities: Tensor, share: float) -> Tensor:
+        kept = probabilities * (probabilities.max() - probabilities <= share)
+        return kept / kept.sum()
+
     assert_passes("08.4", in_logs)
+    assert_diagnosed("08.4", by_subtraction, "*of* it")
     assert_diagnosed("08.4", fixed_threshold, "same for every distribution")
     assert_diagnosed("08.4", left_as_they_are, "do not sum to 1")
 
@@ -121,7 +144,13 @@ def test_beam_step():
         parents, tokens, values = listed(scores, log_probabilities, beams)
         return tokens, parents, values
 
+    def by_texts(scores: Tensor, log_probabilities: Tensor, beams: int) -> tuple[Tensor, ...]:
+        parents, tokens, values = listed(scores, log_probabilities, beams)
+        places = parents * log_probabilities.shape[1] + tokens
+        return *torch.stack([places // len(scores), places % len(scores)]), values
+
     assert_passes("08.5", listed)
+    assert_diagnosed("08.5", by_texts, "length of a *row*")
     assert_diagnosed("08.5", only_new, "already had")
     assert_diagnosed("08.5", products, "multiplied")
     assert_diagnosed("08.5", greedy_each, "one continuation")

@@ -36,6 +36,12 @@ def _divided_by_zero(logits: Tensor, temperature: float) -> Tensor:
     return (logits / temperature).softmax(dim=-1)
 
 
+def _no_softmax(logits: Tensor, temperature: float) -> Tensor:
+    if temperature == 0:
+        return torch.nn.functional.one_hot(logits.argmax(), len(logits)).float()
+    return logits / temperature
+
+
 def nucleus(probabilities: Tensor, p: float) -> Tensor:
     """The probabilities [v] of the nucleus, scaled to sum to 1, and 0 elsewhere."""
     ordered, order = probabilities.sort(descending=True)
@@ -65,6 +71,26 @@ def _not_scaled(probabilities: Tensor, p: float) -> Tensor:
     return kept
 
 
+def _as_found(probabilities: Tensor, p: float) -> Tensor:
+    ordered = probabilities.sort(descending=True).values
+    return torch.where(ordered.cumsum(dim=0) <= p, ordered, 0.0)
+
+
+def _first_saved(probabilities: Tensor, p: float) -> Tensor:
+    ordered, order = probabilities.sort(descending=True)
+    inside = ordered.cumsum(dim=0) <= p
+    inside[0] = True
+    kept = torch.zeros_like(probabilities)
+    kept[order] = torch.where(inside, ordered, 0.0)
+    return kept / kept.sum()
+
+
+def _order_read_backwards(probabilities: Tensor, p: float) -> Tensor:
+    ordered, order = probabilities.sort(descending=True)
+    kept = torch.where(ordered.cumsum(dim=0) - ordered < p, ordered, 0.0)[order]
+    return kept / kept.sum()
+
+
 def min_p(probabilities: Tensor, share: float) -> Tensor:
     """Keep tokens [v] with at least `share` of the likeliest token's probability; the result sums to 1."""
     kept = torch.where(probabilities >= share * probabilities.max(), probabilities, 0.0)
@@ -78,6 +104,11 @@ def _absolute(probabilities: Tensor, share: float) -> Tensor:
 
 def _min_p_not_scaled(probabilities: Tensor, share: float) -> Tensor:
     return torch.where(probabilities >= share * probabilities.max(), probabilities, 0.0)
+
+
+def _difference(probabilities: Tensor, share: float) -> Tensor:
+    kept = torch.where(probabilities >= probabilities.max() - share, probabilities, 0.0)
+    return kept / kept.sum()
 
 
 def beam_step(scores: Tensor, log_probabilities: Tensor, beams: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -104,6 +135,11 @@ def _swapped(scores: Tensor, log_probabilities: Tensor, beams: int) -> tuple[Ten
     best = (scores[:, None] + log_probabilities).flatten().topk(beams)
     vocabulary = log_probabilities.shape[1]
     return best.indices % vocabulary, best.indices // vocabulary, best.values
+
+
+def _rows_counted(scores: Tensor, log_probabilities: Tensor, beams: int) -> tuple[Tensor, Tensor, Tensor]:
+    best = (scores[:, None] + log_probabilities).flatten().topk(beams)
+    return best.indices // len(scores), best.indices % len(scores), best.values
 
 
 def _multiplies(scores: Tensor, log_probabilities: Tensor, beams: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -176,6 +212,10 @@ EXERCISES = (
                 "to 1. Which numbers come before the softmax?",
             ),
             Mistake(
+                _no_softmax,
+                "These are still logits: divided rightly, but nothing yet makes them positive and lets them sum to 1.",
+            ),
+            Mistake(
                 _divided_by_zero, "Right above zero, but at temperature 0 it divides by zero: treat that case first."
             ),
         ),
@@ -209,6 +249,21 @@ EXERCISES = (
                 "to it, and it may be the only one.",
             ),
             Mistake(
+                _first_saved,
+                "The likeliest token is always kept now, but where one alone is not enough, the token that carries the "
+                "sum over p is still missing.",
+            ),
+            Mistake(
+                _as_found,
+                "This is the filter as it was found, with its three faults. Take one at a time: which tokens, at which "
+                "places, with which sum?",
+            ),
+            Mistake(
+                _order_read_backwards,
+                "The right probabilities at the wrong places: `order` says where each sorted value *came from*. Write "
+                "to those places; you read from them.",
+            ),
+            Mistake(
                 _sorted, "The right probabilities, but in sorted order: every token must keep its place in the list."
             ),
             Mistake(
@@ -240,6 +295,10 @@ EXERCISES = (
                 "Your threshold is the same for every distribution, and a flat one loses all its tokens: it must be a "
                 "share of the largest probability.",
             ),
+            Mistake(
+                _difference,
+                "You went down from the largest probability *by* the share. The threshold is that share *of* it.",
+            ),
             Mistake(_min_p_not_scaled, "The right tokens, but their probabilities do not sum to 1."),
         ),
     ),
@@ -255,7 +314,10 @@ EXERCISES = (
             and `new_scores`.
         """,
         hint="Make one table [n, v] of new scores, flatten it, take the best, and find the row and column of each.",
-        help="In a flattened table of rows of length v, entry i is in row i // v and column i % v.",
+        help="""
+            `scores[:, None]` is a column, so that it is added to every entry of its row. In a flattened table of rows
+            of length v, entry i is in row i // v and column i % v.
+        """,
         solution=beam_step,
         inputs=_beams,
         mistakes=(
@@ -270,6 +332,11 @@ EXERCISES = (
                 "compare all continuations together.",
             ),
             Mistake(_swapped, "Parents and tokens have changed places: one is the quotient, the other the remainder."),
+            Mistake(
+                _rows_counted,
+                "The scores are right. But to find row and column of entry i you divide by the length of a *row*: is "
+                "that the number of texts, or of tokens?",
+            ),
             Mistake(
                 _multiplies, "Log probabilities are added where probabilities are multiplied; you multiplied them."
             ),

@@ -213,5 +213,5 @@ def _ends(
     return [
         (name, (settings[name][x], settings[name][y]), PALETTE[number % len(PALETTE)])
         for number, settings in enumerate(measured.values())
-        for name in dict.fromkeys((list(settings)[0], list(settings)[-1]))
+        for name in dict.fromkeys((next(iter(settings)), list(settings)[-1]))
     ]

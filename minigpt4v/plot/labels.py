@@ -26,7 +26,7 @@ def name_points(axes: Axes, names: Sequence[tuple[str, tuple[float, float], Any]
     figure.draw_without_rendering()  # where things are is known only now
     covered = np.concatenate([_along(axes.transData.transform(line.get_xydata())) for line in axes.lines])
     for text, point, colour in names:
-        note = axes.annotate(text, point, textcoords="offset points", color=colour, fontsize=8)
+        note = axes.annotate(text, point, (0, 0), textcoords="offset points", color=colour, fontsize=8)
         note.set_in_layout(False)
         costs = []
         sides = [(x, y, gap) for gap in (_CLOSE, _FAR) for x, y in _SIDES]
