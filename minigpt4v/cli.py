@@ -1,5 +1,4 @@
-"""The command line: `minigpt4v train | evaluate | ask | caption | chat | write | scene | info | progress |
-check`.
+"""The command line: `minigpt4v train`, `ask`, `chat`, `write`, `check` and others (`minigpt4v --help`).
 
 Answers go to stdout, everything else to stderr. Exit codes: 0; 2 for input that cannot be used, with one sentence that
 names it and the fix; 1 where the machine fails (a full disk) or training diverges; 130 after Ctrl-C.

@@ -52,21 +52,25 @@ def test_the_next_merge_mistakes():
 
 
 def test_encode_a_word():
-    assert_passes("02.3", lambda word, merges: _by_rank(word.encode(), merges))
+    assert_passes("02.3", lambda word, ranks: _by_rank(word.encode(), ranks))
     assert_passes("02.3", _by_the_library)
 
 
-def _by_rank(word, merges):
+def _by_rank(word, ranks):
     tokens = [word[place : place + 1] for place in range(len(word))]
-    while known := [(merges.index(pair), place) for place, pair in enumerate(pairwise(tokens)) if pair in merges]:
+    while known := [(ranks[pair], place) for place, pair in enumerate(pairwise(tokens)) if pair in ranks]:
         place = min(known)[1]
         tokens = [*tokens[:place], tokens[place] + tokens[place + 1], *tokens[place + 2 :]]
     return tokens
 
 
-def _by_the_library(word, merges):
-    tokenizer = Tokenizer(merges)
+def _by_the_library(word, ranks):
+    tokenizer = Tokenizer(sorted(ranks, key=ranks.get))
     return [tokenizer.token_bytes(token_id) for token_id in tokenizer.encode(word)]
+
+
+def _by_bytes(word):
+    return [bytes([byte]) for byte in word.encode()]
 
 
 def test_encode_a_word_mistakes():
@@ -91,6 +95,22 @@ def test_encode_a_word_mistakes():
             tokens = joined
         return [token.encode() for token in tokens]
 
+    def backwards(word, merges):
+        tokens = _by_bytes(word)
+        while known := [(merges[pair], -place) for place, pair in enumerate(pairwise(tokens)) if pair in merges]:
+            place = -max(known)[1]
+            tokens[place : place + 2] = [tokens[place] + tokens[place + 1]]
+        return tokens
+
+    def once(word, merges):
+        tokens = _by_bytes(word)
+        known = [(merges[pair], place) for place, pair in enumerate(pairwise(tokens)) if pair in merges]
+        for _, place in sorted(known)[:1]:
+            tokens[place : place + 2] = [tokens[place] + tokens[place + 1]]
+        return tokens
+
+    assert_diagnosed("02.3", backwards, "largest rank")
+    assert_diagnosed("02.3", once, "look again")
     assert_diagnosed("02.3", greedy, "longest token", "WordPiece")
     assert_diagnosed("02.3", by_characters, "begin with characters")
 

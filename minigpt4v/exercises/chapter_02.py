@@ -65,20 +65,31 @@ def _trial_words() -> list[tuple[dict[tuple[bytes, ...], int]]]:
 # 02.3
 
 
-def encode_word(word: str, merges: list[tuple[bytes, bytes]]) -> list[bytes]:
-    """The tokens of one word: each merge in the order in which it was learned, from the left."""
+def encode_word(word: str, ranks: dict[tuple[bytes, bytes], int]) -> list[bytes]:
+    """The tokens of one word: again and again, join the pair that was learned earliest."""
     tokens = [bytes([byte]) for byte in word.encode()]
-    for left, right in merges:
-        place = 0
-        while place < len(tokens) - 1:
-            if tokens[place] == left and tokens[place + 1] == right:
-                tokens[place : place + 2] = [left + right]
-            place += 1
+    while known := [pair for pair in pairwise(tokens) if pair in ranks]:
+        best = min(known, key=lambda pair: ranks[pair])
+        place = list(pairwise(tokens)).index(best)
+        tokens[place : place + 2] = [best[0] + best[1]]
     return tokens
 
 
-def _longest_first(word: str, merges: list[tuple[bytes, bytes]]) -> list[bytes]:
-    known = {bytes([byte]) for byte in range(256)} | {left + right for left, right in merges}
+def _latest_first(word: str, ranks: dict[tuple[bytes, bytes], int]) -> list[bytes]:
+    return encode_word(word, {pair: -rank for pair, rank in ranks.items()})
+
+
+def _single_pass(word: str, ranks: dict[tuple[bytes, bytes], int]) -> list[bytes]:
+    tokens = [bytes([byte]) for byte in word.encode()]
+    if known := [pair for pair in pairwise(tokens) if pair in ranks]:
+        best = min(known, key=lambda pair: ranks[pair])
+        place = list(pairwise(tokens)).index(best)
+        tokens[place : place + 2] = [best[0] + best[1]]
+    return tokens
+
+
+def _longest_first(word: str, ranks: dict[tuple[bytes, bytes], int]) -> list[bytes]:
+    known = {bytes([byte]) for byte in range(256)} | {left + right for left, right in ranks}
     rest, tokens = word.encode(), []
     while rest:
         tokens.append(next(rest[:n] for n in range(len(rest), 0, -1) if rest[:n] in known))
@@ -86,9 +97,9 @@ def _longest_first(word: str, merges: list[tuple[bytes, bytes]]) -> list[bytes]:
     return tokens
 
 
-def _characters(word: str, merges: list[tuple[bytes, bytes]]) -> list[bytes]:
+def _characters(word: str, ranks: dict[tuple[bytes, bytes], int]) -> list[bytes]:
     tokens = [character.encode() for character in word]
-    for left, right in merges:
+    for left, right in sorted(ranks, key=lambda pair: ranks[pair]):
         place = 0
         while place < len(tokens) - 1:
             if (tokens[place], tokens[place + 1]) == (left, right):
@@ -97,20 +108,11 @@ def _characters(word: str, merges: list[tuple[bytes, bytes]]) -> list[bytes]:
     return tokens
 
 
-def _only_the_first_place(word: str, merges: list[tuple[bytes, bytes]]) -> list[bytes]:
-    tokens = [bytes([byte]) for byte in word.encode()]
-    for pair in merges:
-        if pair in list(pairwise(tokens)):
-            place = list(pairwise(tokens)).index(pair)
-            tokens[place : place + 2] = [pair[0] + pair[1]]
-    return tokens
-
-
-def _leftmost_first(word: str, merges: list[tuple[bytes, bytes]]) -> list[bytes]:
+def _leftmost_first(word: str, ranks: dict[tuple[bytes, bytes], int]) -> list[bytes]:
     tokens = [bytes([byte]) for byte in word.encode()]
     place = 0
     while place < len(tokens) - 1:
-        if (tokens[place], tokens[place + 1]) in merges:
+        if (tokens[place], tokens[place + 1]) in ranks:
             tokens[place : place + 2] = [tokens[place] + tokens[place + 1]]
             place = 0
         else:
@@ -118,7 +120,7 @@ def _leftmost_first(word: str, merges: list[tuple[bytes, bytes]]) -> list[bytes]
     return tokens
 
 
-_TRIAL_MERGES = [
+_TRIAL_MERGES = (
     (b"b", b"c"),
     (b"a", b"b"),
     (b"bc", b"d"),
@@ -126,7 +128,8 @@ _TRIAL_MERGES = [
     (b"a", b"a"),
     (b"\xe7", b"\x8b"),
     (b"\xe7\x8b", b"\x97"),
-]
+)
+_TRIAL_RANKS = {pair: rank for rank, pair in enumerate(_TRIAL_MERGES)}
 
 
 # 02.4
@@ -270,25 +273,28 @@ EXERCISES = (
     ),
     Exercise(
         id="02.3",
-        title="Encode a word",
+        title="Encode a word by rank",
         difficulty=3,
         minutes=12,
         task="""
-            Write `encode_word(word, merges)`: a string and a list of pairs `(left, right)` of `bytes`, in the order in
-            which they were learned, in; the list of tokens (`bytes`) out. Begin with single bytes. Do it without the
-            functions of this chapter.
+            The chapter's `encode_word` walks through all merges for every word: with 50,000 of them that is slow.
+            Libraries ask the word instead. Write `encode_word(word, ranks)`: a string and a dict
+            `{(left, right): rank}` in, where rank 0 is the merge that was learned first; the list of tokens (`bytes`)
+            out. Begin with single bytes. Among the pairs of neighbours that the word holds, join the one with the
+            smallest rank; look again; stop when no pair has a rank. The tokens are the same as in the chapter.
         """,
-        hint="For each merge in turn, go through the tokens from the left and join the pair wherever it stands.",
-        help="The order of the *merges* decides, not the order of the word, and not the length of the tokens. "
-        '`"狗".encode()` gives bytes; `bytes([231])` makes a token of one.',
+        hint="`itertools.pairwise(tokens)` gives the neighbours; a `while` loop goes on as long as one of them is in "
+        "`ranks`.",
+        help="The smallest *rank* decides, not the order of the word, and not the length of the tokens. Where the same "
+        'pair stands twice, the left one goes first. `"狗".encode()` gives bytes; `bytes([231])` makes a token of one.',
         solution=encode_word,
         inputs=lambda: [
-            ("abcd", _TRIAL_MERGES),
-            ("abab", _TRIAL_MERGES),
-            ("aaaaa", _TRIAL_MERGES),
-            ("狗bc猫", _TRIAL_MERGES),
-            ("", _TRIAL_MERGES),
-            ("abc", []),
+            ("abcd", _TRIAL_RANKS),
+            ("abab", _TRIAL_RANKS),
+            ("aaaaa", _TRIAL_RANKS),
+            ("狗bc猫", _TRIAL_RANKS),
+            ("", _TRIAL_RANKS),
+            ("abc", {}),
         ],
         mistakes=(
             Mistake(
@@ -298,17 +304,19 @@ EXERCISES = (
             ),
             Mistake(
                 _leftmost_first,
-                "This joins whatever pair comes first in the *word*. The pair that was learned "
-                "first must be joined first, everywhere, then the second one.",
+                "This joins whatever pair comes first in the *word*. Of all pairs in the word, the "
+                "one that was learned first must be joined first.",
             ),
             Mistake(
                 _characters,
                 "You begin with characters, so 狗 is whole from the start. Begin with the bytes of `word.encode()`.",
             ),
             Mistake(
-                _only_the_first_place,
-                "Each merge is applied once only. The same pair can stand at several places "
-                "of a word: join all of them.",
+                _latest_first, "You join the pair with the largest rank first. The smallest rank was learned first."
+            ),
+            Mistake(
+                _single_pass,
+                "You join one pair and stop. A join makes new neighbours: look again, until no pair has a rank.",
             ),
         ),
     ),
