@@ -241,7 +241,7 @@ def train_neural(model: NeuralNGram, ids: Sequence[int] | Tensor, steps: int = 1
     _check_start(model.context_length, model.context_length, len(tokens))
     windows = tokens.unfold(0, model.context_length + 1, 1)  # [places, n + 1]: n tokens and the one that followed
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     losses = []
     for _ in range(steps):

@@ -98,3 +98,22 @@ def test_points_of_a_trade_off():
     assert legends == ["warm", HUMAN]
     with pytest.raises(ValueError, match="0 methods"):
         plot.trade_off({}, {}, x="x", y=["y"], alt="")
+
+
+def test_names_in_a_trade_off_cover_no_line_and_no_other_name():
+    ends = {"a": ((0.5, 1.4), (0.9, 3.9)), "b": ((0.52, 1.5), (0.8, 2.4)), "c": ((0.54, 1.3), (0.7, 2.0))}
+    measured = {
+        method: {f"{method}{place}": dict(zip("xy", point, strict=True)) for place, point in enumerate(points)}
+        for method, points in ends.items()
+    }
+    figure = plot.trade_off(measured, {"x": 0.7, "y": 3.7}, x="x", y=["y"], alt="three lines close together")
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    boxes = [name.get_window_extent() for name in axes.texts]
+    assert len(boxes) == 6
+    for place, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:place])
+        assert not any(
+            line.get_path().transformed(axes.transData).intersects_bbox(box, filled=False) for line in axes.lines
+        )
+        assert all(axes.bbox.contains(*corner) for corner in box.corners())

@@ -128,6 +128,7 @@ _TRIAL_MERGES = (
     (b"a", b"a"),
     (b"\xe7", b"\x8b"),
     (b"\xe7\x8b", b"\x97"),
+    (b"c", b"d"),
 )
 _TRIAL_RANKS = {pair: rank for rank, pair in enumerate(_TRIAL_MERGES)}
 
@@ -290,6 +291,7 @@ EXERCISES = (
         solution=encode_word,
         inputs=lambda: [
             ("abcd", _TRIAL_RANKS),
+            ("bcd", _TRIAL_RANKS),
             ("abab", _TRIAL_RANKS),
             ("aaaaa", _TRIAL_RANKS),
             ("狗bc猫", _TRIAL_RANKS),
