@@ -65,37 +65,49 @@ def test_posterior_mistakes(answer, words):
     assert_diagnosed("01.4", answer, words)
 
 
-def token_by_token(counts, shorter, discount):
-    total = sum(counts.tolist())
+def from_the_longest(levels, discount):
+    """The same, as a recursion from the longest context down to none, one token at a time."""
+    if not levels:
+        return None
+    *shorter_levels, counts = levels
+    total, below = sum(counts.tolist()), from_the_longest(shorter_levels, discount)
+    below = below or [1 / len(counts)] * len(counts)
     if not total:
-        return shorter.clone()
+        return below
     taken = sum(min(discount, count) for count in counts.tolist())
-    return [(c - min(discount, c) + taken * p) / total for c, p in zip(counts.tolist(), shorter.tolist(), strict=True)]
+    return [(c - min(discount, c) + taken * p) / total for c, p in zip(counts.tolist(), below, strict=True)]
 
 
-def test_discounted():
-    assert_passes("01.5", token_by_token)
+def test_backed_off():
+    assert_passes("01.5", from_the_longest)
 
 
-def discounting(taken, clamp=True, unseen=True):
-    def answer(counts, shorter, discount):
-        if unseen and counts.max() == 0:
-            return shorter
-        left = torch.relu(counts - discount) if clamp else counts - discount
-        return left / counts.sum() + taken(counts, discount) * shorter / counts.sum()
+def backing_off(taken, unseen=True, order=1, last=0):
+    def answer(levels, discount):
+        belief = torch.ones(len(levels[0])) / len(levels[0])
+        for counts in levels[last:][::order]:
+            if unseen and counts.max() == 0:
+                continue
+            belief = torch.relu(counts - discount) / counts.sum() + taken(counts, discount) * belief / counts.sum()
+        return belief
 
     return answer
+
+
+def all_that_was_taken(counts, discount):
+    return discount * counts.count_nonzero()
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (discounting(lambda counts, discount: 0), "less than 1"),
-        (discounting(lambda counts, discount: discount * counts.count_nonzero(), clamp=False), "below zero"),
-        (discounting(lambda counts, discount: discount), "once"),
-        (discounting(lambda counts, discount: discount * counts.numel()), "all tokens"),
-        (discounting(lambda counts, discount: discount * counts.count_nonzero(), unseen=False), "never seen"),
+        (backing_off(lambda counts, discount: 0), "less than 1"),
+        (backing_off(lambda counts, discount: discount), "once"),
+        (backing_off(lambda counts, discount: discount * counts.numel()), "all tokens"),
+        (backing_off(all_that_was_taken, order=-1), "speak last"),
+        (backing_off(all_that_was_taken, last=-1), "Only the longest"),
+        (backing_off(all_that_was_taken, unseen=False), "never seen"),
     ],
 )
-def test_discounted_mistakes(answer, words):
+def test_backed_off_mistakes(answer, words):
     assert_diagnosed("01.5", answer, words)

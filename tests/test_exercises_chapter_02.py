@@ -43,6 +43,12 @@ def test_the_next_merge_mistakes():
         pairs = [pair for tokens, count in words.items() for _ in range(count) for pair in pairwise(tokens)]
         return sorted(Counter(pairs).items(), key=lambda item: (item[1], item[0]))[-1][0]
 
+    def one_step_too_early(words):
+        return Counter(
+            pair for tokens, count in words.items() for _ in range(count) for pair in pairwise(tokens)
+        ).most_common()[0]
+
+    assert_diagnosed("02.2", one_step_too_early, "pair alone")
     assert_diagnosed("02.2", without_counts, "each word once")
     assert_diagnosed("02.2", as_they_come, "met first")
     assert_diagnosed("02.2", last_of_the_sorted, "largest pair")
@@ -145,6 +151,15 @@ def test_a_chat_that_cannot_be_forged_mistakes():
             ids.extend([tokenizer.special_id(f"<|{who}|>"), *tokenizer.encode(text), tokenizer.special_id("<|end|>")])
         return [*ids, tokenizer.special_id("<|assistant|>")]
 
+    def appended(tokenizer, messages):
+        ids = []
+        for who, text in messages:
+            ids.append(tokenizer.special_id(f"<|{who}|>"))
+            ids.append(tokenizer.encode(text))
+            ids.append(tokenizer.special_id("<|end|>"))
+        return [*ids, tokenizer.special_id("<|assistant|>")]
+
+    assert_diagnosed("02.4", appended, "inside your list")
     assert_diagnosed("02.4", template, "plain text", "special_id")
     assert_diagnosed("02.4", no_turn_for_the_assistant, "<|assistant|>` is missing")
     assert_diagnosed("02.4", censored, "is changed")

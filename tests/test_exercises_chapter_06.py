@@ -82,6 +82,7 @@ def test_rotary_on_a_grid():
 
     assert_passes("06.5", token_by_token)
     assert_passes("06.5", by_places(lambda token, rows, columns: divmod(token, columns)))
+    assert_diagnosed("06.5", by_places(lambda token, rows, columns: divmod(token, rows)[::-1]), "Both faults")
     assert_diagnosed("06.5", by_places(lambda token, rows, columns: divmod(token, columns)[::-1]), "swapped")
     assert_diagnosed("06.5", by_places(lambda token, rows, columns: divmod(token, rows)), "square grids only")
     assert_diagnosed("06.5", by_places(lambda token, rows, columns: (token, token)), "both are turned")

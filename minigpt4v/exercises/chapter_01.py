@@ -80,35 +80,61 @@ def _prior_afterwards(log_likelihoods: Tensor, prior: Tensor) -> Tensor:
     return log_likelihoods.softmax(dim=0) * prior
 
 
-def discounted(counts: Tensor, shorter: Tensor, discount: float) -> Tensor:
-    """P(next | context) [v] from its counts [v] and the shorter context's probabilities [v]."""
+def backed_off(levels: list[Tensor], discount: float) -> Tensor:
+    """P(next | the longest context) [v]; levels: the counts [v] after ever longer contexts, the empty one first."""
+    shorter = torch.full_like(levels[0], 1 / len(levels[0]))
+    for counts in levels:
+        if counts.sum() > 0:
+            taken = discount * (counts > 0).sum()
+            shorter = ((counts - discount).clamp(min=0) + taken * shorter) / counts.sum()
+    return shorter
+
+
+def _step(counts: Tensor, shorter: Tensor, taken: Tensor | float, discount: float) -> Tensor:
     if counts.sum() == 0:
         return shorter
-    taken = discount * (counts > 0).sum()
     return ((counts - discount).clamp(min=0) + taken * shorter) / counts.sum()
 
 
-def _keeps_what_it_took(counts: Tensor, shorter: Tensor, discount: float) -> Tensor:
-    return shorter if counts.sum() == 0 else (counts - discount).clamp(min=0) / counts.sum()
+def _uniform(levels: list[Tensor]) -> Tensor:
+    return torch.full_like(levels[0], 1 / len(levels[0]))
 
 
-def _below_zero(counts: Tensor, shorter: Tensor, discount: float) -> Tensor:
-    taken = discount * (counts > 0).sum()
-    return shorter if counts.sum() == 0 else (counts - discount + taken * shorter) / counts.sum()
+def _keeps_what_it_took(levels: list[Tensor], discount: float) -> Tensor:
+    shorter = _uniform(levels)
+    for counts in levels:
+        shorter = _step(counts, shorter, 0.0, discount)
+    return shorter
 
 
-def _hands_over_once(counts: Tensor, shorter: Tensor, discount: float) -> Tensor:
-    return shorter if counts.sum() == 0 else ((counts - discount).clamp(min=0) + discount * shorter) / counts.sum()
+def _hands_over_once(levels: list[Tensor], discount: float) -> Tensor:
+    shorter = _uniform(levels)
+    for counts in levels:
+        shorter = _step(counts, shorter, discount, discount)
+    return shorter
 
 
-def _for_all_tokens(counts: Tensor, shorter: Tensor, discount: float) -> Tensor:
-    taken = discount * len(counts)
-    return shorter if counts.sum() == 0 else ((counts - discount).clamp(min=0) + taken * shorter) / counts.sum()
+def _for_all_tokens(levels: list[Tensor], discount: float) -> Tensor:
+    shorter = _uniform(levels)
+    for counts in levels:
+        shorter = _step(counts, shorter, discount * len(counts), discount)
+    return shorter
 
 
-def _unseen_context(counts: Tensor, shorter: Tensor, discount: float) -> Tensor:
-    taken = discount * (counts > 0).sum()
-    return ((counts - discount).clamp(min=0) + taken * shorter) / counts.sum()
+def _longest_first(levels: list[Tensor], discount: float) -> Tensor:
+    return backed_off(levels[::-1], discount)
+
+
+def _asks_nobody(levels: list[Tensor], discount: float) -> Tensor:
+    return _step(levels[-1], _uniform(levels), discount * (levels[-1] > 0).sum(), discount)
+
+
+def _unseen_context(levels: list[Tensor], discount: float) -> Tensor:
+    shorter = _uniform(levels)
+    for counts in levels:
+        taken = discount * (counts > 0).sum()
+        shorter = ((counts - discount).clamp(min=0) + taken * shorter) / counts.sum()
+    return shorter
 
 
 def _two_hypotheses() -> list[tuple[Tensor, Tensor]]:
@@ -213,28 +239,32 @@ EXERCISES = (
     ),
     Exercise(
         id="01.5",
-        title="Ask the shorter context",
+        title="Ask the shorter context, which asks a shorter one",
         difficulty=3,
         minutes=12,
         task="""
-            Write `discounted(counts, shorter, discount)`: `counts` `[v]` says how often each token followed a context,
-            `shorter` `[v]` what the shorter context believes. Take `discount` (a number below 1) from every count
-            that is not zero, hand all you took to `shorter`, and give back probabilities `[v]`. A context that was
-            never seen (all counts 0) believes what the shorter one does.
+            In the chapter we asked the shorter context twice, by hand. Write `backed_off(levels, discount)` for any
+            number of contexts. `levels` is a list of tensors `[v]`: how often each token followed the empty context,
+            then the last token, then the last two, and so on. Before the first level, every token has `1 / v`. At
+            each level, take `discount` (below 1) from every count that is not zero and hand all you took to what the
+            level before believes. A context that was never seen (all counts 0) believes what the one before it does.
+            Give back the probabilities `[v]` after the longest context. `torch` is imported.
         """,
-        hint="How much did you take in all? `discount` for each *kind* of token that was seen.",
-        help="Check the sum: whatever `counts` and `shorter` are, the result must sum to 1.",
-        solution=discounted,
+        hint="A loop over `levels` that carries one tensor along: what the contexts so far believe.",
+        help="Check the sum: whatever the counts are, the result must sum to 1. In all you take `discount` once for "
+        "each *kind* of token that was seen.",
+        solution=backed_off,
         inputs=lambda: [
-            (torch.tensor([7.0, 1.0, 0.0]), torch.tensor([0.2, 0.3, 0.5]), 0.5),
-            (torch.tensor([0.0, 0.0, 4.0, 1.0]), torch.tensor([0.4, 0.3, 0.2, 0.1]), 0.75),
-            (torch.tensor([0.0, 0.0, 0.0]), torch.tensor([0.2, 0.3, 0.5]), 0.5),
+            ([torch.tensor([7.0, 1.0, 0.0])], 0.5),
+            ([torch.tensor([5.0, 3.0, 4.0, 0.0]), torch.tensor([0.0, 2.0, 1.0, 0.0])], 0.75),
+            ([torch.tensor([4.0, 3.0, 0.0]), torch.tensor([1.0, 2.0, 0.0]), torch.tensor([0.0, 0.0, 0.0])], 0.5),
         ],
         mistakes=(
-            Mistake(_keeps_what_it_took, "The result sums to less than 1: what you took must go to `shorter`."),
-            Mistake(_below_zero, "You take the discount from counts of 0 too: they must not fall below zero."),
+            Mistake(_keeps_what_it_took, "The result sums to less than 1: what you took must go to the level before."),
             Mistake(_hands_over_once, "You took the discount from several kinds of tokens, but hand it over once."),
             Mistake(_for_all_tokens, "You hand over the discount for all tokens, but took it from the seen ones only."),
+            Mistake(_longest_first, "You go from the longest context to the empty one: the longest must speak last."),
+            Mistake(_asks_nobody, "Only the longest context is asked: what it takes must go to the level before it."),
             Mistake(_unseen_context, "A context that was never seen gives 0/0: what should it believe?"),
         ),
     ),

@@ -49,6 +49,14 @@ def _first_of_ties(words: dict[tuple[bytes, ...], int]) -> tuple[bytes, bytes]:
     return max(pairs, key=lambda pair: pairs[pair])
 
 
+def _with_its_count(words: dict[tuple[bytes, ...], int]) -> Any:
+    pairs: Counter[tuple[bytes, bytes]] = Counter()
+    for tokens, count in words.items():
+        for pair in pairwise(tokens):
+            pairs[pair] += count
+    return pairs.most_common(1)[0]
+
+
 def _trial_words() -> list[tuple[dict[tuple[bytes, ...], int]]]:
     def cut(counts: dict[str, int]) -> dict[tuple[bytes, ...], int]:
         return {tuple(bytes([byte]) for byte in word.encode()): count for word, count in counts.items()}
@@ -178,6 +186,17 @@ def _cleaned(tokenizer: Any, messages: list[tuple[str, str]]) -> list[int]:
     return chat_ids(tokenizer, messages)
 
 
+def _nested(tokenizer: Any, messages: list[tuple[str, str]]) -> list[Any]:
+    ids: list[Any] = []
+    for speaker, text in messages:
+        ids += [tokenizer.special_id(f"<|{speaker}|>"), tokenizer.encode(text), tokenizer.special_id("<|end|>")]
+    return [*ids, tokenizer.special_id("<|assistant|>")]
+
+
+def _stripped(tokenizer: Any, messages: list[tuple[str, str]]) -> list[int]:
+    return chat_ids(tokenizer, [(speaker, text.strip()) for speaker, text in messages])
+
+
 # 02.5
 
 
@@ -258,6 +277,11 @@ EXERCISES = (
         mistakes=(
             Mistake(
                 _each_word_once, "You count each word once. A word that stands in the text 9 times counts 9 times."
+            ),
+            Mistake(
+                _with_its_count,
+                "You return the pair together with its count: return the pair alone. And mind the ties: "
+                "`most_common` takes the pair that it met first.",
             ),
             Mistake(_across_words, "You count pairs across the border of words: count inside each tuple alone."),
             Mistake(
@@ -359,6 +383,12 @@ EXERCISES = (
                 "Nothing can be forged, but what the user wrote is changed. Nothing need be removed: "
                 "`encode` keeps it as plain text.",
             ),
+            Mistake(
+                _nested,
+                "A list stands inside your list. `encode` gives several ids: put each of them into one flat list, "
+                "with `+=` or a star.",
+            ),
+            Mistake(_stripped, "Spaces and line ends at the edges of a text are lost. All of it must arrive."),
             Mistake(_no_invitation, "The last `<|assistant|>` is missing: the model would go on as the user."),
             Mistake(_no_end, "The `<|end|>` after each message is missing: nobody would know where a turn ends."),
         ),

@@ -97,6 +97,10 @@ def _rows_and_columns_swapped(x: Tensor, rows: int, columns: int) -> Tensor:
     return _turned_by(x, torch.arange(rows * columns) % columns, torch.arange(rows * columns) // columns)
 
 
+def _grid_as_given(x: Tensor, rows: int, columns: int) -> Tensor:
+    return _turned_by(x, torch.arange(rows * columns) % rows, torch.arange(rows * columns) // rows)
+
+
 def _divided_by_rows(x: Tensor, rows: int, columns: int) -> Tensor:
     return _turned_by(x, torch.arange(rows * columns) // rows, torch.arange(rows * columns) % rows)
 
@@ -256,21 +260,30 @@ EXERCISES = (
     ),
     Exercise(
         id="06.5",
-        title="Rotary positions on a grid",
+        title="Repair rotary positions on a grid",
         difficulty=4,
-        minutes=20,
+        minutes=15,
         task="""
-            Write `rotary_on_a_grid(x, rows, columns)`: `x` `[b, h, rows * columns, d]` are the queries of the patches
-            of a grid, row by row as one reads; `d` is a multiple of 4. Turn the *first* half of the `d` channels by
-            the row of each patch and the *second* half by its column, and give back the same shape. Each half is
-            turned by a `position.RotaryEmbedding(d // 2)`, called with its channels and a position for each token.
+            `x` `[b, h, rows * columns, d]` are the queries of the patches of a grid, row by row as one reads; `d` is a
+            multiple of 4. The *first* half of the `d` channels is to be turned by the row of each patch (0, 1, 2, ...),
+            the *second* half by its column. This function runs, gives the right shape, and has **two** faults. Copy it
+            and repair it.
+
+            ```py
+            def rotary_on_a_grid(x, rows, columns):
+                patches = torch.arange(rows * columns)
+                first, second = x.chunk(2, dim=-1)
+                rotary = position.RotaryEmbedding(first.shape[-1])
+                return torch.cat([rotary(first, patches % rows), rotary(second, patches // rows)], dim=-1)
+            ```
         """,
-        hint="First write down, for a grid of 2 x 3, the row of each of the six tokens, and the column of each.",
-        help="`repeat(torch.arange(rows), 'r -> (r c)', c=columns)` gives one number per token. Try a grid that is not"
-        " square: mistakes hide in square ones.",
+        hint="First write down, for a grid of 2 x 3, the row of each of the six patches, and the column of each.",
+        help="`//` counts full rows, `%` says how far into a row. A row holds as many patches as there are columns. Try a"
+        " grid that is not square: one fault hides in square ones.",
         solution=rotary_on_a_grid,
         inputs=_grids,
         mistakes=(
+            Mistake(_grid_as_given, "Both faults are still there. On a grid of 2 x 3, print what each half is turned by."),
             Mistake(
                 _rows_and_columns_swapped,
                 "Rows and columns are swapped: the *first* half is to be turned by the row. Tokens in one row of the"
