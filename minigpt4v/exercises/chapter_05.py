@@ -39,6 +39,10 @@ def _relu_before_the_bias(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Ten
     return ((x @ w1).clamp(min=0) + b1) @ w2 + b2
 
 
+def _without_second_bias(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:  # noqa: ARG001
+    return (x @ w1 + b1).clamp(min=0) @ w2
+
+
 def _feed_forward_inputs() -> list[tuple[Tensor, ...]]:
     generator = torch.Generator().manual_seed(51)
     shapes = ((2, 3, 4), (4, 6), (6,), (6, 4), (4,))
@@ -78,6 +82,11 @@ def _without_epsilon(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 def _divided_by_variance(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     centred = x - x.mean(dim=-1, keepdim=True)
     return centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-5) * scale + shift
+
+
+def _without_scale_and_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:  # noqa: ARG001
+    centred = x - x.mean(dim=-1, keepdim=True)
+    return centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
 
 
 def _layer_norm_inputs() -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -125,6 +134,11 @@ def _no_shortcut(x: Tensor, attention: Layer, feed_forward: Layer, norm_1: Layer
 def _as_handed_in(x: Tensor, attention: Layer, feed_forward: Layer, norm_1: Layer, norm_2: Layer) -> Tensor:
     x = norm_1(x + attention(x))
     return norm_2(x) + feed_forward(x)
+
+
+def _one_norm_twice(x: Tensor, attention: Layer, feed_forward: Layer, norm_1: Layer, norm_2: Layer) -> Tensor:  # noqa: ARG001
+    x = x + attention(norm_1(x))
+    return x + feed_forward(norm_1(x))
 
 
 def _block_inputs() -> list[tuple[Tensor, Layer, Layer, Layer, Layer]]:
@@ -213,6 +227,7 @@ EXERCISES = (
                 _relu_before_the_bias,
                 "The first bias is added after the ReLU. It has to move the place of the bend, so it comes before.",
             ),
+            Mistake(_without_second_bias, "One bias is missing: which of the five arguments did you not use?"),
         ),
     ),
     Exercise(
@@ -248,6 +263,10 @@ EXERCISES = (
             Mistake(
                 _divided_by_variance,
                 "The tokens are divided by their variance. Which power of it has the same unit as x?",
+            ),
+            Mistake(
+                _without_scale_and_shift,
+                "The tokens are normalised, but the last step is missing: what are `scale` and `shift` for?",
             ),
         ),
     ),
@@ -286,6 +305,9 @@ EXERCISES = (
                 _parallel,
                 "Both layers read the same x. Some models do so on purpose; here the feed-forward layer is to think "
                 "about what attention has gathered, so it reads the new x.",
+            ),
+            Mistake(
+                _one_norm_twice, "The first norm is used twice. Each layer has a norm of its own, with its own scale."
             ),
             Mistake(_no_second_shortcut, "The second shortcut is missing: what the feed-forward layer read is lost."),
             Mistake(_no_shortcut, "There is no shortcut at all: each layer replaces the stream. Where are the two +?"),

@@ -278,12 +278,12 @@ EXERCISES = (
             ```
         """,
         hint="First write down, for a grid of 2 x 3, the row of each of the six patches, and the column of each.",
-        help="`//` counts full rows, `%` says how far into a row. A row holds as many patches as there are columns. Try a"
-        " grid that is not square: one fault hides in square ones.",
+        help="`//` counts full rows, `%` says how far into a row. A row holds as many patches as there are columns."
+        " Try a grid that is not square: one fault hides in square ones.",
         solution=rotary_on_a_grid,
         inputs=_grids,
         mistakes=(
-            Mistake(_grid_as_given, "Both faults are still there. On a grid of 2 x 3, print what each half is turned by."),
+            Mistake(_grid_as_given, "Both faults are still there. On a grid of 2 x 3, print what turns each half."),
             Mistake(
                 _rows_and_columns_swapped,
                 "Rows and columns are swapped: the *first* half is to be turned by the row. Tokens in one row of the"
