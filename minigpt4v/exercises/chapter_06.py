@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor
 
 from minigpt4v.exercises.exercise import Exercise, Mistake
@@ -80,11 +80,10 @@ def _columns(weight: Tensor, heads: int) -> Tensor:
 
 def rotary_on_a_grid(x: Tensor, rows: int, columns: int) -> Tensor:
     """Turn the first half of each head by the row of a token, the second half by its column; [b, h, (r c), d]."""
-    row = repeat(torch.arange(rows), "r -> (r c)", c=columns)
-    column = repeat(torch.arange(columns), "c -> (r c)", r=rows)
-    vertical, horizontal = rearrange(x, "b h t (two d) -> two b h t d", two=2)
-    rotary = RotaryEmbedding(vertical.shape[-1])
-    return torch.cat([rotary(vertical, row), rotary(horizontal, column)], dim=-1)
+    patches = torch.arange(rows * columns)
+    first, second = x.chunk(2, dim=-1)
+    rotary = RotaryEmbedding(first.shape[-1])
+    return torch.cat([rotary(first, patches // columns), rotary(second, patches % columns)], dim=-1)
 
 
 def _turned_by(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
