@@ -341,6 +341,13 @@ def test_differences_are_put_in_words(result: Any, expected: Any, words: str) ->
     assert words in (difference(result, expected) or "")
 
 
+def test_long_values_are_shown_on_one_short_line() -> None:
+    says = difference(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 4)), {1, 2}) or ""
+    assert says.startswith("it gives Sequential( (0): Linear(in_features=2")
+    assert "..." in says
+    assert "\n" not in says
+
+
 def test_counts_are_compared_exactly() -> None:
     assert difference(319_968, 319_976) is not None
     assert difference(torch.tensor([1, 2, 400_000]), torch.tensor([1, 2, 400_001])) is not None

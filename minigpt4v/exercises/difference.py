@@ -87,6 +87,6 @@ def _kind(value: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """The value as Python writes it, cut off where it is long."""
-    text = repr(value)
+    """The value as Python writes it, on one line, cut off where it is long."""
+    text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
