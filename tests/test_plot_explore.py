@@ -29,6 +29,8 @@ def test_the_first_figure_is_that_of_the_first_values(widget) -> None:
     assert DRAWN == [{"size": 1.0, "name": "cat"}]
     assert bytes(picture.value).startswith(b"\x89PNG")
     assert (slider.description, text.description, message.value) == ("size", "who", "")
+    assert slider.style.description_width == "initial"
+    assert picture.layout.align_self == "flex-start"
 
 
 def test_every_change_draws_again_and_leaves_no_figure_open(widget) -> None:

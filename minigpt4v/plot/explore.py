@@ -27,7 +27,8 @@ def explore(draw: Callable[..., Figure], **controls: Any) -> Any:
     """
     import ipywidgets
 
-    picture, message = ipywidgets.Image(format="png"), ipywidgets.Label()
+    own_size = ipywidgets.Layout(align_self="flex-start")  # a box would stretch the picture to its own width
+    picture, message = ipywidgets.Image(format="png", layout=own_size), ipywidgets.Label()
 
     def redraw(_change: Any = None) -> None:
         try:
@@ -42,6 +43,7 @@ def explore(draw: Callable[..., Figure], **controls: Any) -> Any:
 
     for name, control in controls.items():
         control.description = control.description or name
+        control.style.description_width = "initial"  # or long names are cut off
         control.observe(redraw, "value")
     redraw()
     words = f"<a figure that follows: {', '.join(controls)}>"  # or every picture's bytes would be in the saved output
