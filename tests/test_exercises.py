@@ -324,6 +324,7 @@ def test_one_wrong_number_is_found(table: list, data: st.DataObject) -> None:
     ("result", "expected", "words"),
     [
         (torch.ones(2), torch.ones(3), "shape [2], but [3]"),
+        (torch.ones(3, 2), torch.ones(2, 3), "shape [3, 2], but [2, 3]"),
         ("text", 3.0, "a str"),
         (1.0, "text", "a float"),
         (torch.ones(2), torch.ones(2, dtype=torch.bool), "dtype torch.float32"),
