@@ -109,7 +109,7 @@ class PresetRun:
             self.model = make_model(self.preset, self.world, self.seed, tokenizer).to(self.device)
         stage_two = self._seeing_trainer()
         if not (resume and stage_two.resume()):
-            self._learn_names()
+            self.learn_names()
             stage_two = self._seeing_trainer()
         return stage_two.run()
 
@@ -118,13 +118,15 @@ class PresetRun:
         base = TrainingSettings(minutes=self.preset.minutes * share, seed=self.seed, precision=self.preset.precision)
         return replace(base, **(changes | self.settings))
 
-    def _learn_names(self) -> None:
+    def learn_names(self) -> list[dict]:
+        """The first stage: the encoder learns to name what it sees, then names are aligned; returns its history."""
         width = self.preset.width
         objective = NamingObjective(self.model.encoder, self.world.trained, width).to(self.device)
         stream = NamingStream(self.world, self.preset.naming_batch_size, self.seed, self.device)
         settings = self._timed(self.preset.naming_share, encoder_rate=1.0, warmup_steps=30, decay_share=1.0)
-        Trainer(objective, stream, settings, title="naming").run()
+        history = Trainer(objective, stream, settings, title="naming").run()
         align_names(self.model, objective.classifier, self.world.nouns[: self.world.trained])
+        return history
 
     def _save(self) -> None:
         if self.folder:

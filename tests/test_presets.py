@@ -161,7 +161,7 @@ def test_a_run_goes_on_where_it_stopped(whole, tmp_path, monkeypatch):
     assert GPT4V.from_pretrained(tmp_path)
 
     resumed = PresetRun(SMALL, folder=tmp_path, settings=SHORT)
-    monkeypatch.setattr(resumed, "_learn_names", lambda: pytest.fail("the names are known"))
+    monkeypatch.setattr(resumed, "learn_names", lambda: pytest.fail("the names are known"))
     history = resumed.train(resume=True)
     assert timeless(history) == timeless(whole.history)
     assert same(resumed.model, whole.model)
