@@ -13,9 +13,10 @@ import torch
 from cli_helpers import assert_harmless, invoke, program, refuse, succeed, write_own_data
 from PIL import Image
 
-from minigpt4v import __version__
+from minigpt4v import __version__, sort_of_clevr
 from minigpt4v.checkpoint import checkpoints_in
 from minigpt4v.commands import run_folder
+from minigpt4v.datasets.sort_of_clevr import generate
 from minigpt4v.gpt4v import GPT4V
 from minigpt4v.language_model import LanguageModel
 from minigpt4v.training import Interrupted
@@ -45,6 +46,22 @@ def edit_record(folder, **changes):
 
 
 # What a run leaves behind
+
+
+def test_a_benchmark_trains_into_a_folder_that_is_a_model(here, monkeypatch):
+    monkeypatch.setattr(sort_of_clevr, "load", lambda split: generate(8, seed=1))
+    monkeypatch.setattr(sort_of_clevr, "_VALIDATION_PICTURES", 4)
+    result = succeed("train", "--dataset", "sort-of-clevr", "--steps", 1, "--labels", "original")
+    folder = here / "runs" / "sort-of-clevr"
+    assert result.stdout == "runs/sort-of-clevr\n"
+    assert "of the held-out answers right" in result.stderr
+    assert GPT4V.from_pretrained(folder).config.vision.image_size == 80
+    assert history_of(folder)[-1]["kinds"].keys() == {"non_relational", "relational"}
+    assert record_of(folder)["options"]["labels"] == "original"
+    succeed("train", "--out", folder, "--resume", "--steps", 2)
+    assert history_of(folder)[-1]["step"] == 2
+    error = refuse("train", "--out", folder, "--resume", "--labels", "fixed")
+    assert "--labels 'fixed': the run began with 'original'" in error
 
 
 def test_a_preset_trains_into_a_folder_that_is_a_model(here):
@@ -230,6 +247,9 @@ def test_resume_by_the_name_of_the_preset(here):
         ([], "nothing says what to train: give --preset tiny, or your own data"),
         (["--preset", "huge"], "'huge' is not one of 'tiny', 'laptop', 'gpu'"),
         (["--preset", "tiny", "--data", "my.jsonl"], "give one of them"),
+        (["--preset", "tiny", "--dataset", "sort-of-clevr"], "--preset and --dataset each say what to train on"),
+        (["--preset", "tiny", "--labels", "fixed"], "--labels goes with --dataset, not with --preset"),
+        (["--dataset", "sort-of-clevr", "--tokenizer", "bpe"], "--tokenizer goes with --data, not with --dataset"),
         (["--preset", "tiny", "--val", "my.jsonl"], "--val goes with --data, not with --preset"),
         (["--preset", "tiny", "--from", "laptop"], "--from goes with --data"),
         (["--preset", "tiny", "--tokenizer", "bpe"], "--tokenizer goes with --data"),

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from minigpt4v.own_data import ConversationRun, TextRun
     from minigpt4v.presets import PresetRun
+    from minigpt4v.sort_of_clevr import SortOfClevrRun
 
-    Run = PresetRun | ConversationRun | TextRun
+    Run = PresetRun | SortOfClevrRun | ConversationRun | TextRun
 
 
 @click.command(
@@ -38,18 +39,26 @@ if TYPE_CHECKING:
         "minigpt4v train --preset tiny",
         "minigpt4v train --preset laptop --minutes 20 --seed 1 --out runs/mine",
         "minigpt4v train --out runs/mine --resume",
+        "minigpt4v train --dataset sort-of-clevr --minutes 90",
         "minigpt4v train --data my.jsonl --val my_val.jsonl --from laptop",
         "minigpt4v train --data shakespeare.txt --tokenizer char --minutes 3",
     )
 )
 @click.option("--preset", type=click.Choice(PRESETS), help="A ready-made size and recipe on EmojiScenes.")
+@click.option("--dataset", type=click.Choice(("sort-of-clevr",)), help="A public benchmark, and its own model size.")
+@click.option(
+    "--labels", type=click.Choice(("fixed", "original")), help="With --dataset: which answers to learn; default: fixed."
+)
 @click.option("--data", metavar="FILE", help="Your own data: conversations (.jsonl) or a plain text (.txt).")
 @click.option("--val", metavar="FILE", help="With --data: more of the kind, to measure on.")
 @click.option("--from", "start", metavar="NAME|FOLDER", help="With --data x.jsonl: the model to go on from.")
 @click.option("--tokenizer", type=click.Choice(("bpe", "char")), help="With --data x.txt; default: bpe.")
 @click.option("--allow-outside", is_flag=True, help="With --data: pictures may lie outside the folder of the data.")
 @click.option(
-    "--minutes", type=float, metavar="M", help="How long to train; default: as the preset says, 5 for your own data."
+    "--minutes",
+    type=float,
+    metavar="M",
+    help="How long to train; default: as the preset says, 60 for --dataset, 5 for your own data.",
 )
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Train for so many steps instead (of each stage).")
 @click.option("--seed", type=SEED, metavar="N", help="Of the weights and of the data; default: 0.")
@@ -58,7 +67,7 @@ if TYPE_CHECKING:
 @device_option
 @click.pass_context
 def train(context: click.Context, /, out: str | None, resume: bool, device: str, **options: Any) -> None:
-    """Train a model, by a preset or on your own data.
+    """Train a model, by a preset, on a public benchmark, or on your own data.
 
     Ctrl-C saves, and says how to resume. The folder holds the model, its history (history.jsonl, history.png), and what
     was done (run.json).
@@ -85,8 +94,9 @@ def _make_run(options: dict[str, Any], folder: Path, device: torch.device) -> Ru
     # Steps alone end a run at the same weights on every machine; the default minutes would not.
     settings = {"steps": steps, "minutes": None} if steps else {}
     common = {"folder": folder, "seed": options["seed"], "device": device}
-    if options["data"]:
-        return _own_data_run(options, settings=settings | ({"minutes": minutes} if minutes else {}), **common)
+    if options["data"] or options["dataset"]:
+        make = _own_data_run if options["data"] else _dataset_run
+        return make(options, settings=settings | ({"minutes": minutes} if minutes else {}), **common)
     from minigpt4v.presets import PresetRun, find_preset
 
     preset = find_preset(options["preset"])
@@ -99,6 +109,12 @@ def _world_of(options: dict[str, Any]) -> str | None:
     from minigpt4v.presets import PRESETS
 
     return PRESETS[options["preset"]].world if options["preset"] else None
+
+
+def _dataset_run(options: dict[str, Any], **common: Any) -> Run:
+    from minigpt4v.sort_of_clevr import SortOfClevrRun
+
+    return SortOfClevrRun(labels=options["labels"], **common)
 
 
 def _own_data_run(options: dict[str, Any], **common: Any) -> Run:

@@ -14,16 +14,17 @@ from minigpt4v.commands.run_folder import digest
 _FILES = ("data", "val", "start")
 _LENGTHS = ("steps", "minutes")
 _TYPES = {"seed": int, "steps": int, "minutes": int | float, "allow_outside": bool}  # the others are texts
-_KEPT = ("preset", "data", "val", "start", "tokenizer", "allow_outside", "seed")  # a resumed run keeps these
+_SUBJECTS = ("preset", "dataset", "data")  # what to train on
+_KEPT = (*_SUBJECTS, "labels", "val", "start", "tokenizer", "allow_outside", "seed")  # a resumed run keeps these
 _ONLY_WITH_DATA = ("val", "start", "tokenizer", "allow_outside")
 _FLAGS = {"start": "--from", "allow_outside": "--allow-outside"}  # the others are called as they are
 
 
 def default_folder(options: dict[str, Any], resume: bool) -> Path:
     """runs/NAME. Raises `BadInput` where a run is to be resumed and nothing says which."""
-    if resume and not (options["preset"] or options["data"]):
+    if resume and not any(options[name] for name in _SUBJECTS):
         raise BadInput("--resume needs to know which run: name its folder with --out")
-    return Path("runs") / (options["preset"] or Path(options["data"] or "").stem)
+    return Path("runs") / (options["preset"] or options["dataset"] or Path(options["data"] or "").stem)
 
 
 def settle_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -31,16 +32,24 @@ def settle_options(options: dict[str, Any]) -> dict[str, Any]:
 
     Raises `BadInput` or ValueError where they do not go together, or are out of range.
     """
-    if not options["preset"] and not options["data"]:
-        raise BadInput("nothing says what to train: give --preset tiny, or your own data with --data FILE")
-    if options["preset"] and options["data"]:
-        raise BadInput("--preset trains on EmojiScenes and --data on your own data: give one of them")
+    given = [_flag(name) for name in _SUBJECTS if options[name]]
+    if not given:
+        raise BadInput(
+            "nothing says what to train: give --preset tiny, or your own data with --data FILE, "
+            "or --dataset sort-of-clevr"
+        )
+    if len(given) > 1:
+        raise BadInput(f"{' and '.join(given)} each say what to train on: give one of them")
     if not options["data"] and (idle := [name for name in _ONLY_WITH_DATA if options[name]]):
-        raise BadInput(f"{_flag(idle[0])} goes with --data, not with --preset: leave it out")
+        raise BadInput(f"{_flag(idle[0])} goes with --data, not with {given[0]}: leave it out")
+    if options["labels"] and not options["dataset"]:
+        raise BadInput(f"--labels goes with --dataset, not with {given[0]}: leave it out")
     from minigpt4v.training import TrainingSettings
 
     TrainingSettings(steps=options["steps"], minutes=options["minutes"] if options["minutes"] is not None else 1)
     options = options | {"seed": options["seed"] or 0, "allow_outside": options["allow_outside"] or None}
+    if options["dataset"]:
+        return options | {"labels": options["labels"] or "fixed"}
     return options | _settle_data(options) if options["data"] else options
 
 
