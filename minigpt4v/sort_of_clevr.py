@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
 
-from minigpt4v.datasets.conversation import ConversationEncoder
-from minigpt4v.datasets.sort_of_clevr import SUBTYPES, Picture, answer, draw_indices, load
+from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder
+from minigpt4v.datasets.sort_of_clevr import ANSWERS, COLOURS, SUBTYPES, Picture, answer, draw_indices, load
 from minigpt4v.datasets.sort_of_clevr_stream import (
     ASKED_KINDS,
     PADDED_SIZE,
+    SingleThingStream,
     SortOfClevrStream,
     all_sentences,
     make_batch,
@@ -33,6 +37,7 @@ from minigpt4v.vision import VisionConfig
 CONTEXT_LENGTH = 320  # 100 tokens of a picture and at most 20 questions of 11
 _VALIDATION_PICTURES = 200  # the last of the training set, kept out of training
 _SCORED_AT_ONCE = 100
+_LOOKING_SHARE = 0.12  # of the minutes: the first stage
 
 
 def make_sort_of_clevr_model(seed: int, *, width: int = 96, layers: int = 4, heads: int = 4) -> GPT4V:
@@ -50,6 +55,28 @@ def make_sort_of_clevr_model(seed: int, *, width: int = 96, layers: int = 4, hea
     return GPT4V(GPT4VConfig(text, vision), tokenizer)
 
 
+class PooledAnswers(nn.Module):
+    """First lesson for the encoder: to answer the questions about one thing from the mean of its tokens alone.
+
+    A GPT that must learn at once to see, to read and to compare learns for a long while almost nothing (chapter 12).
+    Here an answer is a linear map of averaged features, so colours, shapes and sides must already stand in the tokens.
+    """
+
+    def __init__(self, encoder: nn.Module, width: int):
+        super().__init__()
+        self.encoder = encoder
+        self.features = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU())
+        self.answers = nn.Linear(4 * width, len(COLOURS) * 3 * len(ANSWERS))
+
+    def forward(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summed loss and the number of right answers of a batch of `SingleThingStream`."""
+        pooled = self.features(self.encoder(batch["images"])).mean(1)
+        logits = rearrange(self.answers(pooled), "b (question answer) -> (b question) answer", answer=len(ANSWERS))
+        labels = rearrange(batch["labels"], "b colour subtype -> (b colour subtype)")
+        loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+        return loss, (logits.argmax(-1) == labels).sum()
+
+
 class SortOfClevrRun:
     """One training run, in a folder that is itself a model. settings: fields of `TrainingSettings` to change."""
 
@@ -63,33 +90,47 @@ class SortOfClevrRun:
         batch_size: int = 16,
         settings: dict[str, Any] | None = None,
     ):
-        self.folder, self.labels, self.batch_size, self.device = folder, labels, batch_size, torch.device(device)
-        self.settings = replace(TrainingSettings(minutes=60, seed=seed, encoder_rate=1.0), **(settings or {}))
+        self.folder, self.labels, self.device = folder, labels, torch.device(device)
+        self.settings = replace(TrainingSettings(minutes=60, seed=seed), **(settings or {}))
         self.model = make_sort_of_clevr_model(seed).to(device)
+        encoder = ConversationEncoder(self.model.tokenizer, self.model.tokens_per_image)
+        self._stream = SortOfClevrStream(
+            load("train")[:-_VALIDATION_PICTURES], encoder, batch_size, seed, device, labels
+        )
 
     def train(self, *, resume: bool = False) -> list[dict[str, Any]]:
-        """Train to the end, or on from the newest checkpoint; returns the history, with accuracy on held-out pictures.
+        """Both stages, or the rest of the second; returns the history of the second, with held-out accuracy.
 
         The held-out pictures are the last 200 of the training set; the test set is not touched.
         """
-        encoder = ConversationEncoder(self.model.tokenizer, self.model.tokens_per_image)
-        pictures, held_out = load("train")[:-_VALIDATION_PICTURES], load("train")[-_VALIDATION_PICTURES:]
-        stream = SortOfClevrStream(pictures, encoder, self.batch_size, self.settings.seed, self.device, self.labels)
-        trainer = Trainer(
+        trainer = self._talking_trainer()
+        if not (resume and trainer.resume()):
+            self._learn_to_look()
+            trainer = self._talking_trainer()
+        return trainer.run()
+
+    def _timed(self, share: float, **changes: Any) -> TrainingSettings:
+        minutes = self.settings.minutes * share if self.settings.minutes else None
+        return replace(self.settings, minutes=minutes, **changes)
+
+    def _learn_to_look(self) -> None:
+        objective = PooledAnswers(self.model.encoder, self.model.config.vision.width).to(self.device)
+        settings = self._timed(_LOOKING_SHARE, encoder_rate=1.0, warmup_steps=30, decay_share=1.0)
+        Trainer(objective, SingleThingStream(self._stream), settings, title="looking").run()
+
+    def _talking_trainer(self) -> Trainer:
+        return Trainer(
             AnswerObjective(self.model),
-            stream,
-            self.settings,
+            self._stream,
+            self._timed(1 - _LOOKING_SHARE),
             folder=self.folder,
-            evaluate=lambda: self._measure(held_out),
+            evaluate=self._measure,
             on_save=lambda: self.model.save_pretrained(self.folder) if self.folder else None,
             title="Sort-of-CLEVR",
         )
-        if resume:
-            trainer.resume()
-        return trainer.run()
 
-    def _measure(self, pictures: Sequence[Picture]) -> dict[str, Any]:
-        scores = score(self.model, pictures, self.labels)
+    def _measure(self) -> dict[str, Any]:
+        scores = score(self.model, load("train")[-_VALIDATION_PICTURES:], self.labels)
         kinds = {kind.replace("-", "_"): row["accuracy"] for kind, row in scores.items()}
         return {"held_out_accuracy": round(sum(kinds.values()) / len(kinds), 5), "kinds": kinds}
 

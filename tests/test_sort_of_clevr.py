@@ -16,6 +16,7 @@ from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder
 from minigpt4v.datasets.sort_of_clevr import ANSWERS, COLOURS, KINDS, Question, Thing, answer, draw, draw_indices
 from minigpt4v.datasets.sort_of_clevr_stream import (
     PADDED_SIZE,
+    SingleThingStream,
     SortOfClevrStream,
     all_sentences,
     as_images,
@@ -26,7 +27,7 @@ from minigpt4v.datasets.sort_of_clevr_stream import (
     recolour,
     transpose,
 )
-from minigpt4v.sort_of_clevr import make_sort_of_clevr_model, score
+from minigpt4v.sort_of_clevr import PooledAnswers, make_sort_of_clevr_model, score
 from minigpt4v.tokenizer import Tokenizer
 
 # the first 16 hex digits of SHA-256 of the reference generator's arrays
@@ -274,6 +275,39 @@ def test_original_labels_are_learned_where_they_are_asked_for(encoder):
     pictures = benchmark.load("test")
     told = [SortOfClevrStream(pictures, encoder, 4, 0, labels=labels).asked for labels in benchmark.LABELS]
     assert told[0] != told[1]
+
+
+def test_the_first_lesson_asks_about_single_things(encoder):
+    pictures = benchmark.generate(12, seed=6)
+    stream = SortOfClevrStream(pictures, encoder, batch_size=4, seed=1)
+    batch = SingleThingStream(stream).batch(2)
+    assert torch.equal(batch["images"], stream.batch(2)["images"])
+    expected = torch.full((4, 6, 3), IGNORED)
+    for number, (_, asked) in enumerate(stream.rows(2)):
+        for question, told in asked:
+            if question.kind == "non-relational":
+                expected[number, question.colour, question.subtype] = told
+    assert torch.equal(batch["labels"], expected)
+    assert batch["count"] == (expected != IGNORED).sum() > 20
+
+
+def test_pooled_answers_come_from_the_mean_of_the_tokens_and_count_what_was_asked():
+    class Tokens(torch.nn.Module):
+        def forward(self, images):
+            return images.flatten(2).transpose(1, 2)  # every pixel a token of width 3
+
+    torch.manual_seed(0)
+    objective = PooledAnswers(Tokens(), width=3)
+    images, labels = torch.rand(2, 3, 4, 4), torch.full((2, 6, 3), IGNORED)
+    labels[0, 2, 1], labels[1, 5, 0] = 1, 3
+    loss, right = objective({"images": images, "labels": labels})
+    turned, _ = objective({"images": images.flip(-1), "labels": labels})
+    torch.testing.assert_close(loss, turned)  # a mean knows no places
+    logits = objective.answers(objective.features(images.flatten(2).transpose(1, 2)).mean(1)).view(2, 6, 3, 10)
+    asked = torch.stack([logits[0, 2, 1], logits[1, 5, 0]])
+    told = torch.tensor([1, 3])
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(asked, told, reduction="sum"))
+    assert right == (asked.argmax(-1) == told).sum()
 
 
 # Scores

@@ -17,7 +17,7 @@ import torch
 from einops import rearrange
 from numpy.typing import NDArray
 
-from minigpt4v.datasets.conversation import ConversationEncoder, Turn
+from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder, Turn
 from minigpt4v.datasets.sort_of_clevr import (
     ANSWERS,
     COLOURS,
@@ -125,8 +125,12 @@ class SortOfClevrStream:
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, torch.Tensor | int]:
         """ids, labels, positions, segments [b, t], images [b, 3, 80, 80], count = the number of answers."""
-        rows = [self._row(step, number) for number in share(self.batch_size, part, parts)]
+        rows = self.rows(step, part, parts)
         return make_batch([row[0] for row in rows], [row[1] for row in rows], self.encoder, self.device)
+
+    def rows(self, step: int, part: int = 0, parts: int = 1) -> list[tuple[NDArray[np.uint8], tuple[Asked, ...]]]:
+        """The augmented pictures of a part of a batch, as padded colour indices, each with what is asked about it."""
+        return [self._row(step, number) for number in share(self.batch_size, part, parts)]
 
     def _row(self, step: int, number: int) -> tuple[NDArray[np.uint8], tuple[Asked, ...]]:
         """One augmented picture and its questions. Every picture comes once before any comes again."""
@@ -141,6 +145,24 @@ class SortOfClevrStream:
         if chance.random() < _MIXED_COLOURS_SHARE:
             indices, asked = recolour(indices, asked, chance.sample(range(len(COLOURS)), len(COLOURS)))
         return indices, asked
+
+
+class SingleThingStream:
+    """The same pictures with only their non-relational questions, as numbers: what an encoder can learn by itself."""
+
+    def __init__(self, stream: SortOfClevrStream):
+        self.stream = stream
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, torch.Tensor | int]:
+        """images [b, 3, 80, 80]; labels [b, 6 colours, 3 subtypes]: answers, or `IGNORED` where nothing was asked."""
+        rows = self.stream.rows(step, part, parts)
+        labels = torch.full((len(rows), len(COLOURS), len(SUBTYPES["non-relational"])), IGNORED)
+        for number, (_, asked) in enumerate(rows):
+            for question, told in asked:
+                if question.kind == "non-relational":
+                    labels[number, question.colour, question.subtype] = told
+        images = as_images(np.stack([indices for indices, _ in rows]), self.stream.device)
+        return {"images": images, "labels": labels.to(images.device), "count": int((labels != IGNORED).sum())}
 
 
 @lru_cache(maxsize=2)
