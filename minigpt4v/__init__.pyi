@@ -1,11 +1,15 @@
+from . import adversarial as adversarial
 from . import attention as attention
+from . import attribution as attribution
 from . import block as block
 from . import chat as chat
 from . import checkpoint as checkpoint
+from . import classification as classification
 from . import datasets as datasets
 from . import decoding as decoding
 from . import evaluation as evaluation
 from . import feedforward as feedforward
+from . import fusion as fusion
 from . import gpt as gpt
 from . import gpt4v as gpt4v
 from . import naming as naming

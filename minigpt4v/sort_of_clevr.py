@@ -37,7 +37,7 @@ from minigpt4v.vision import VisionConfig
 CONTEXT_LENGTH = 320  # 100 tokens of a picture and at most 20 questions of 11
 _VALIDATION_PICTURES = 200  # the last of the training set, kept out of training
 _SCORED_AT_ONCE = 100
-_LOOKING_SHARE = 0.12  # of the minutes: the first stage
+_LOOKING_SHARE = 0.2  # of the minutes: the first stage
 
 
 def make_sort_of_clevr_model(seed: int, *, width: int = 96, layers: int = 4, heads: int = 4) -> GPT4V:

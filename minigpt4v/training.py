@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,9 @@ from tqdm.auto import tqdm
 
 from minigpt4v.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from minigpt4v.paths import write_atomically
+from minigpt4v.recipe import TrainingSettings, make_optimizers, rate_at
+
+__all__ = ["Interrupted", "Stream", "Trainer", "TrainingSettings", "make_optimizers", "rate_at"]
 
 
 class Stream(Protocol):
@@ -35,79 +39,6 @@ class Stream(Protocol):
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, Any]:
         """Part number `part` of the `parts` equal parts of batch number `step`."""
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How long and how fast to train. Give `steps` or `minutes`; with both, whatever ends first."""
-
-    steps: int | None = None
-    minutes: float | None = None
-    learning_rate: float = 3e-3  # AdamW: embeddings, norms, biases, the encoder
-    matrix_learning_rate: float = 0.02  # Muon: the matrices of the transformer's blocks
-    encoder_rate: float = 0.3  # the encoder's rate as a share of learning_rate
-    weight_decay: float = 0.01
-    warmup_steps: int = 50
-    decay_share: float = 0.6  # the last part of training, in which the rates fall linearly to a fiftieth
-    clip: float = 1.0
-    accumulate: int = 1  # parts a batch is cut into, one after the other, to save memory
-    precision: str = "no"  # Accelerate's mixed precision: "no" or "bf16"
-    seed: int = 0
-    log_every: int = 20
-    evaluate_every: int = 500
-    checkpoint_every: int = 500
-
-    def __post_init__(self) -> None:
-        if self.steps is None and self.minutes is None:
-            raise ValueError("nothing says when training ends: give steps or minutes")
-        for name in ("steps", "warmup_steps", "accumulate", "log_every", "evaluate_every", "checkpoint_every"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ValueError(f"{name} is {value!r}: give a whole number above 0")
-        for name in ("minutes", "learning_rate", "matrix_learning_rate", "encoder_rate", "decay_share", "clip"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name} is {value}: give a number above 0")
-        if self.decay_share > 1:
-            raise ValueError(f"decay_share is {self.decay_share}: give a share of the training, at most 1")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay is {self.weight_decay}: give 0 or a number above it")
-        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed is {self.seed!r}: give a whole number from 0 to {2**32 - 1}")
-        if self.precision not in ("no", "bf16"):
-            raise ValueError(f"unknown precision {self.precision!r}: choose 'no' or 'bf16'")
-
-
-def rate_at(progress: float, step: int, settings: TrainingSettings) -> float:
-    """The share of the full learning rate: linear warm-up over steps, a plateau, a linear fall. progress: 0..1."""
-    warmup = min(1.0, (step + 1) / settings.warmup_steps)
-    decay = min(1.0, max(0.02, (1 - progress) / settings.decay_share))
-    return warmup * decay
-
-
-def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside transformer blocks, AdamW for everything else, the encoder at a smaller rate.
-
-    Muon (Jordan et al., 2024) orthogonalises each update, which suits matrices that map vectors to vectors; rows of
-    embedding tables and the head are looked up by token and are left to AdamW (Loshchilov & Hutter, 2019).
-    """
-    matrices, encoder, others = [], [], []
-    for name, parameter in model.named_parameters():
-        if "encoder." in name:
-            encoder.append(parameter)
-        elif ".blocks." in name and parameter.ndim == 2:
-            matrices.append(parameter)
-        else:
-            others.append(parameter)
-    rate = settings.learning_rate
-    groups = [{"params": others, "lr": rate}, {"params": encoder, "lr": rate * settings.encoder_rate}]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW([group for group in groups if group["params"]], betas=(0.9, 0.98), weight_decay=0.0)
-    ]
-    if matrices:
-        muon = torch.optim.Muon(matrices, lr=settings.matrix_learning_rate, weight_decay=settings.weight_decay)
-        optimizers.append(muon)
-    return optimizers
 
 
 class Interrupted(Exception):
@@ -154,7 +85,8 @@ class Trainer:
         """One update of the weights. Returns (summed loss, right, count) of this process, float32 [3].
 
         The loss is the mean over the whole batch, wherever its parts are: cutting a batch into parts or sharing it
-        among processes changes nothing but rounding.
+        among processes changes nothing but rounding. (But for batch norm, as in `vision.ConvEncoder`: it normalises
+        each part by itself.)
         """
         torch.manual_seed(self.settings.seed * 1_000_003 + self.step)  # dropout: the same when a run is resumed
         processes, mine = self.accelerator.num_processes, self.accelerator.process_index
@@ -197,7 +129,11 @@ class Trainer:
         if self.folder and self.step == 0:
             self._restore_history(self.folder)  # forget what a run that died before its first checkpoint has left
         self.objective.train()
-        with tqdm(total=100, desc=self.title, unit="%", disable=None, bar_format=_BAR) as bar, self._catch_interrupt():
+        with (
+            # only where somebody watches: tqdm's own disable=None shows a bar in notebooks, whose outputs are compared
+            tqdm(total=100, desc=self.title, unit="%", disable=not sys.stderr.isatty(), bar_format=_BAR) as bar,
+            self._catch_interrupt(),
+        ):
             while self.progress < 1:
                 started = time.perf_counter()
                 self._totals += self.train_step()

@@ -148,14 +148,18 @@ class SortOfClevrStream:
 
 
 class SingleThingStream:
-    """The same pictures with only their non-relational questions, as numbers: what an encoder can learn by itself."""
+    """The same pictures with only their non-relational questions, as numbers: what an encoder can learn by itself.
 
-    def __init__(self, stream: SortOfClevrStream):
-        self.stream = stream
+    A batch holds the pictures of `joined` batches of the other stream.
+    """
+
+    def __init__(self, stream: SortOfClevrStream, joined: int = 2):
+        self.stream, self.joined = stream, joined
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, torch.Tensor | int]:
         """images [b, 3, 80, 80]; labels [b, 6 colours, 3 subtypes]: answers, or `IGNORED` where nothing was asked."""
-        rows = self.stream.rows(step, part, parts)
+        steps = range(self.joined * step, self.joined * (step + 1))
+        rows = [row for each in steps for row in self.stream.rows(each, part, parts)]
         labels = torch.full((len(rows), len(COLOURS), len(SUBTYPES["non-relational"])), IGNORED)
         for number, (_, asked) in enumerate(rows):
             for question, told in asked:
