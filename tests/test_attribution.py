@@ -118,6 +118,14 @@ def test_rollout_spreads_all_attention_over_everything_before(model, image):
     assert rolled.shape == (2, 2)
     assert (rolled > 0).all()
     assert rolled.sum() < 1  # the rest is on the words
+    encoder = ConversationEncoder(model.tokenizer, model.tokens_per_image)
+    prompt, said = encoder.prompt(QUESTION), model.tokenizer.encode(ANSWER)
+    with torch.no_grad():
+        _, weights = model(torch.tensor([[*prompt, *said, encoder.end]]), image[None], return_weights=True)
+    first, second = ((layer[0].mean(dim=0).numpy() + np.eye(layer.shape[-1])) / 2 for layer in weights)
+    places = range(len(prompt) - 1, len(prompt) - 1 + len(said))
+    through = [second[place] @ first for place in places]  # where a place looks, then where that has looked
+    close(rolled, torch.tensor(np.mean(through, axis=0)[:4].reshape(2, 2), dtype=torch.float32))
 
 
 def test_agreement_is_spearmans():

@@ -40,6 +40,12 @@ def test_the_stored_results_are_those_of_the_programs():
         make, rate, steps = stems.STEMS[name]
         assert row["parameters"] == sum(parameter.numel() for parameter in make().parameters())
         assert (row["learning_rate"], row["steps"], len(row["seeds"])) == (rate, steps, len(stems.SEEDS))
+    for name in stems.EQUAL_TIME:
+        equal = stored[name]["equal_time"]
+        assert (equal["steps"], len(equal["seeds"])) == (
+            round(stems.STEPS / stored[name]["time_per_step"]),
+            len(stems.SEEDS),
+        )
     curves = json.loads(named_start.RESULTS.read_text(encoding="utf-8"))
     assert curves["steps"][-1] == named_start.STEPS
     assert all(len(seeds) == len(named_start.SEEDS) for seeds in curves["accuracy"].values())

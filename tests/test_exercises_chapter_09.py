@@ -13,6 +13,8 @@ def test_how_far_is_one_step():
     assert_diagnosed("09.1", 2, "first")
     assert_diagnosed("09.1", 4, "third")
     assert_diagnosed("09.1", 6, "do not add up")
+    assert_diagnosed("09.1", 1 + 2 + 2 + 2, "do not add up")
+    assert_diagnosed("09.1", 13, "receptive field")
 
 
 def test_tokens_from_map():
@@ -52,6 +54,31 @@ def test_seen_pixels():
     assert_diagnosed("09.3", lambda layers, place: affine(layers, place, sign=0), "without padding")
     assert_diagnosed("09.3", lambda layers, place: affine(layers, place, sign=1), "wrong sign")
     assert_diagnosed("09.3", lambda layers, place: affine(layers, place, extra=1), "too far")
+    assert_diagnosed("09.3", lambda layers, place: (affine(layers, place)[0], affine(layers, place)[1] + 1), "slice")
+
+    def count(layers, place):
+        first, last = affine(layers, place)
+        return first, len(range(first, last + 1))
+
+    def paddings_at_the_end(layers, place):
+        padding = sum(layer[2] for layer in layers)
+        return tuple(edge - padding for edge in affine(layers, place, sign=0))
+
+    def one_window(layers, place):
+        first = affine(layers, place)[0]
+        return first, first + layers[0][0] - 1 if layers else first
+
+    def padded_at_both_ends(layers, place):
+        scale, last = 1, affine(layers, place)[1]
+        for _, stride, padding in layers:
+            last += 2 * padding * scale
+            scale *= stride
+        return affine(layers, place)[0], last
+
+    assert_diagnosed("09.3", count, "how many")
+    assert_diagnosed("09.3", paddings_at_the_end, "as wide as")
+    assert_diagnosed("09.3", one_window, "too small")
+    assert_diagnosed("09.3", padded_at_both_ends, "moves with it")
 
 
 def by_pytorch(image, kernel, stride, padding):
@@ -62,6 +89,7 @@ def test_convolve():
     assert_passes("09.4", by_pytorch)
     assert_diagnosed("09.4", lambda x, k, s, p: by_pytorch(x, torch.rot90(k, 2), s, p), "flips")
     assert_diagnosed("09.4", lambda x, k, s, p: by_pytorch(x, k, s, 0), "zeros around")
+    assert_diagnosed("09.4", lambda x, k, s, p: by_pytorch(x, k, 1, p), "not used")
     assert_diagnosed("09.4", lambda x, k, s, p: by_pytorch(x, k, s, p)[:-1, :-1], "one window more")
 
     def to_the_right(x, k, s, p):
@@ -82,6 +110,8 @@ def test_residual_block():
     assert_passes("09.5", lambda x, a, b, c: (c(x) + b(a(x).clamp(min=0))).clamp(min=0))
     assert_diagnosed("09.5", lambda x, a, b, c: x + b(a(x).relu()).relu(), "not used")
     assert_diagnosed("09.5", lambda x, a, b, c: c(x) + b(a(x).relu()).relu(), "only make")
+    assert_diagnosed("09.5", lambda x, a, b, c: (c(x) + b(a(x).relu()).relu()).relu(), "too many")
+    assert_diagnosed("09.5", lambda x, a, b, c: (x + b(a(x).relu())).clamp(min=0), "idle")
     assert_diagnosed("09.5", lambda x, a, b, c: (c(x) + b(a(x))).relu(), "bend")
     assert_diagnosed("09.5", lambda x, a, b, c: c(x) + b(a(x).relu()), "Nearly")
     assert_diagnosed("09.5", lambda x, a, b, c: (c(a(x).relu()) + b(a(x).relu())).relu(), "itself")

@@ -36,14 +36,15 @@ def test_a_shuffled_picture():
     assert_diagnosed("10.2", "c", "order")
 
 
-def laid_down(pixels=lambda patch: patch, across=None):
+def laid_down(pixels=lambda patch: patch, *, down_first=False):
     """Patch by patch into an empty picture."""
 
     def answer(patches, patch_size, height, width):
         picture = torch.zeros(len(patches), 3, height, width)
-        columns = (across or (lambda _height, width: width))(height, width) // patch_size
         for number in range(patches.shape[1]):
-            row, column = divmod(number, columns)
+            column, row = divmod(number, height // patch_size)
+            if not down_first:
+                row, column = divmod(number, width // patch_size)
             patch = pixels(patches[:, number].reshape(-1, 3, patch_size, patch_size))
             top, left = row * patch_size, column * patch_size
             picture[:, :, top : top + patch_size, left : left + patch_size] = patch
@@ -62,6 +63,8 @@ def test_picture_from_patches():
     assert_diagnosed("10.3", laid_down(lambda patch: patch.mT), "diagonal")
     colours_last = laid_down(lambda p: p.reshape(len(p), p.shape[2], p.shape[3], 3).permute(0, 3, 1, 2))
     assert_diagnosed("10.3", colours_last, "colours")
+    by_columns = laid_down(down_first=True)
+    assert_diagnosed("10.3", by_columns, "column by column")
     assert_diagnosed("10.3", lambda patches, p, h, w: patches.flatten().view(-1, 3, h, w), "reshape alone")
 
     def combed(patches, patch_size, height, width):
@@ -102,6 +105,11 @@ def test_resize_positions():
 
     assert_passes("10.5", written_out)
     assert_diagnosed("10.5", lambda table, r, c: written_out(table.transpose(0, 1), r, c), "swapped")
+
+    def viewed(table, rows, columns):
+        return written_out(table.flatten().view(-1, *table.shape[:2]).permute(1, 2, 0), rows, columns)
+
+    assert_diagnosed("10.5", viewed, "moved no number")
 
     def in_a_line(table, rows, columns):
         line = table.flatten(0, 1)

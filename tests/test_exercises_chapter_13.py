@@ -74,6 +74,15 @@ def test_calibration_error():
 
     assert_diagnosed("13.3", half_open, "exactly 1")
 
+    def mean_of_nothing(confidence, right, bins):
+        place = np.clip((confidence * bins).astype(int), 0, bins - 1)
+        counts = np.bincount(place, minlength=bins)
+        with np.errstate(invalid="ignore"):
+            gaps = np.bincount(place, weights=confidence - right, minlength=bins) / counts
+        return np.sum(np.abs(gaps) * counts) / len(right)
+
+    assert_diagnosed("13.3", mean_of_nothing, "empty")
+
 
 def test_repair_an_attack():
     def by_cases(image, gradient, budget):
@@ -85,6 +94,9 @@ def test_repair_an_attack():
     assert_diagnosed("13.4", lambda image, gradient, budget: (image + gradient * budget).clip(0, 1), "direction")
     assert_diagnosed("13.4", lambda i, g, b: torch.where(g > 0, i - b, i + b).clip(0, 1), "downhill")
     assert_diagnosed("13.4", lambda i, g, b: torch.where(g > 0, i + b, i - b), "left 0..1")
+    assert_diagnosed("13.4", lambda i, g, b: i.add(g, alpha=b), "uphill now")
+    assert_diagnosed("13.4", lambda i, g, b: i.sub(g, alpha=b).clip(0, 1), "stays a picture")
+    assert_diagnosed("13.4", lambda i, g, b: torch.where(g > 0, i - b, i + b), "right length")
 
 
 def test_an_occlusion_map():
@@ -111,3 +123,4 @@ def test_an_occlusion_map():
         return probability(image) - over_cells(grey)(probability, image, cell)
 
     assert_diagnosed("13.5", left_over, "that are left")
+    assert_diagnosed("13.5", lambda *arguments: 0 - over_cells(grey)(*arguments), "turned round")

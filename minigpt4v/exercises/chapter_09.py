@@ -59,6 +59,37 @@ def _one_too_many(layers: list[tuple[int, int, int]], place: int) -> tuple[int, 
     return seen_pixels([(kernel + 1, stride, padding) for kernel, stride, padding in layers], place)
 
 
+def _last_not_included(layers: list[tuple[int, int, int]], place: int) -> tuple[int, int]:
+    first, last = seen_pixels(layers, place)
+    return first, last + 1
+
+
+def _side_for_last(layers: list[tuple[int, int, int]], place: int) -> tuple[int, int]:
+    first, last = seen_pixels(layers, place)
+    return first, last - first + 1
+
+
+def _one_number_of_each_map(layers: list[tuple[int, int, int]], place: int) -> tuple[int, int]:
+    first, last = place, place
+    for kernel, stride, padding in reversed(layers):
+        first = first * stride - padding
+        last = first + kernel - 1
+    return first, last
+
+
+def _padding_in_pixels(layers: list[tuple[int, int, int]], place: int) -> tuple[int, int]:
+    first, last = _padding_forgotten(layers, place)
+    padding = sum(padding for _, _, padding in layers)
+    return first - padding, last - padding
+
+
+def _padded_at_both_ends(layers: list[tuple[int, int, int]], place: int) -> tuple[int, int]:
+    first, last = place, place
+    for kernel, stride, padding in reversed(layers):
+        first, last = first * stride - padding, last * stride + padding + kernel - 1
+    return first, last
+
+
 def convolve(image: Tensor, kernel: Tensor, stride: int, padding: int) -> Tensor:
     """Slide a kernel [k, k] over an image [height, width] by `stride`, with `padding` zeros on every side."""
     padded = F.pad(image, (padding, padding, padding, padding))
@@ -91,6 +122,10 @@ def _one_window_short(image: Tensor, kernel: Tensor, stride: int, padding: int) 
     return convolve(image, kernel, stride, padding)[:-1, :-1]
 
 
+def _stride_unused(image: Tensor, kernel: Tensor, stride: int, padding: int) -> Tensor:  # noqa: ARG001 - the mistake
+    return convolve(image, kernel, 1, padding)
+
+
 def _not_padded(image: Tensor, kernel: Tensor, stride: int, padding: int) -> Tensor:  # noqa: ARG001 - the mistake
     return convolve(image, kernel, stride, 0)
 
@@ -103,6 +138,14 @@ def residual_block(x: Tensor, first: Layer, second: Layer, shortcut: Layer) -> T
 
 def _relu_before_the_sum(x: Tensor, first: Layer, second: Layer, shortcut: Layer) -> Tensor:
     return shortcut(x) + F.relu(second(F.relu(first(x))))
+
+
+def _relu_also_before_the_sum(x: Tensor, first: Layer, second: Layer, shortcut: Layer) -> Tensor:
+    return F.relu(shortcut(x) + F.relu(second(F.relu(first(x)))))
+
+
+def _shortcut_unused(x: Tensor, first: Layer, second: Layer, shortcut: Layer) -> Tensor:  # noqa: ARG001 - the mistake
+    return F.relu(x + second(F.relu(first(x))))
 
 
 def _no_relu_between(x: Tensor, first: Layer, second: Layer, shortcut: Layer) -> Tensor:
@@ -188,6 +231,15 @@ EXERCISES = (
                 4,
                 "Right for two strides of 2. There is a third one: the 2x2 layer.",
             ),
+            Mistake(
+                7,
+                "Strides do not add up: a cell behind two strides of 2 is 2 cells of 2 pixels each. Go on from there.",
+            ),
+            Mistake(
+                13,
+                "That is the receptive field: how wide the window of a number in the last map is. How far apart are the"
+                " windows of two neighbours?",
+            ),
         ),
     ),
     Exercise(
@@ -255,6 +307,28 @@ EXERCISES = (
                 _one_too_many,
                 "The first pixel is right, the last one is too far: a window of 3 that begins at 5 ends at 7.",
             ),
+            Mistake(
+                _last_not_included,
+                "Nearly: `last` is one behind the last pixel, as in a Python slice. The pixel itself is asked for.",
+            ),
+            Mistake(
+                _side_for_last,
+                "`first` is right. The other number is how many pixels there are; asked for is the place of the last.",
+            ),
+            Mistake(
+                _one_number_of_each_map,
+                "`last` is too small with several layers: the last pixel belongs to the window of the *last* number"
+                " that is needed in the map above, not to that of the first one.",
+            ),
+            Mistake(
+                _padding_in_pixels,
+                "Right where no stride lies below the padding. Zeros around a later map are as wide as its cells: take"
+                " the padding off in the layer it belongs to, before you walk on through the strides below it.",
+            ),
+            Mistake(
+                _padded_at_both_ends,
+                "`first` is right. Padding on the left moves the whole window to the left, so `last` moves with it.",
+            ),
         ),
     ),
     Exercise(
@@ -282,6 +356,11 @@ EXERCISES = (
                 _stride_only_in_the_size,
                 "The map has the right shape, but its windows begin at neighbouring pixels: window number `row`"
                 " begins at `row * stride`.",
+            ),
+            Mistake(
+                _stride_unused,
+                "The stride is not used: this gives a number for every window, but only every `stride`-th one is asked"
+                " for, along both axes.",
             ),
             Mistake(
                 _padded_on_two_sides,
@@ -324,6 +403,16 @@ EXERCISES = (
                 _relu_before_the_sum,
                 "The shapes fit now. But the correction goes through a ReLU before it is added, so it can only make"
                 " numbers larger: add first.",
+            ),
+            Mistake(
+                _relu_also_before_the_sum,
+                "There is one ReLU too many: the correction must be free to make numbers smaller when it is added. The"
+                " ReLU after the sum stays.",
+            ),
+            Mistake(
+                _shortcut_unused,
+                "The ReLUs are right now. The layer `shortcut` is still idle: where the other road strides, `x` has"
+                " another shape than the correction.",
             ),
             Mistake(
                 _no_relu_between,

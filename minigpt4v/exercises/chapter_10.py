@@ -68,6 +68,11 @@ def _combed(patches: Tensor, patch_size: int, height: int, width: int) -> Tensor
     return rearrange(patches, "b (r q) (c p s) -> b c (p r) (s q)", r=rows, p=patch_size, s=patch_size, c=3)
 
 
+def _column_by_column(patches: Tensor, patch_size: int, height: int, width: int) -> Tensor:  # noqa: ARG001
+    rows = height // patch_size
+    return rearrange(patches, "b (q r) (c p s) -> b c (r p) (q s)", r=rows, p=patch_size, s=patch_size, c=3)
+
+
 def _in_one_row(patches: Tensor, patch_size: int, height: int, width: int) -> Tensor:  # noqa: ARG001
     return patches.reshape(len(patches), 3, height, width)
 
@@ -100,6 +105,12 @@ def _interpolated_along_the_width(table: Tensor, rows: int, columns: int) -> Ten
     """The table is taken for a picture [1, r, c, w] as it stands."""
     resized = F.interpolate(table[None], size=(columns, table.shape[-1]), mode="bilinear", align_corners=False)
     return resized[0, :rows]
+
+
+def _reshaped_on_the_way_in(table: Tensor, rows: int, columns: int) -> Tensor:
+    picture = table.reshape(1, table.shape[2], table.shape[0], table.shape[1])
+    resized = F.interpolate(picture, size=(rows, columns), mode="bilinear", align_corners=False)
+    return rearrange(resized, "1 w r c -> r c w")
 
 
 def _rows_and_columns_swapped(table: Tensor, rows: int, columns: int) -> Tensor:
@@ -235,6 +246,11 @@ EXERCISES = (
                 " stands last; neighbours in a patch are to be neighbours in the picture.",
             ),
             Mistake(
+                _column_by_column,
+                "Each patch is whole, but laid down column by column: `(q r)` counts the rows fastest. `patchify` reads"
+                " as we do, to the right first and then down.",
+            ),
+            Mistake(
                 _in_one_row,
                 "A reshape alone gives the right shape and keeps the order in memory: patch after patch. In a picture"
                 " the first row of pixels runs through *all* patches of the first row.",
@@ -290,6 +306,11 @@ EXERCISES = (
                 _interpolated_along_the_width,
                 "The table went in as `[1, r, c, width]`, so numbers of *one* place were mixed with each other. The"
                 " channels have to stand second.",
+            ),
+            Mistake(
+                _reshaped_on_the_way_in,
+                'A reshape made the shape [1, width, r, c] but moved no number (section 1): each "picture" now holds'
+                " numbers of different channels. The axes themselves have to move.",
             ),
             Mistake(
                 _rows_and_columns_swapped,

@@ -78,6 +78,11 @@ def _each_answer_alone(confidence: np.ndarray, right: np.ndarray, bins: int) -> 
     return float(np.abs(confidence - right).mean())
 
 
+def _empty_bins(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
+    number = np.minimum((confidence * bins).astype(int), bins - 1)
+    return float("nan") if len(np.unique(number)) < bins else calibration_error(confidence, right, bins)
+
+
 def attack(image: Tensor, gradient: Tensor, budget: float) -> Tensor:
     """One step of the whole budget in the direction in which the loss rises; stays a picture."""
     return (image + budget * gradient.sign()).clamp(0, 1)
@@ -97,6 +102,18 @@ def _downhill(image: Tensor, gradient: Tensor, budget: float) -> Tensor:
 
 def _leaves_the_picture(image: Tensor, gradient: Tensor, budget: float) -> Tensor:
     return image + budget * gradient.sign()
+
+
+def _no_sign_and_leaves(image: Tensor, gradient: Tensor, budget: float) -> Tensor:
+    return image + budget * gradient
+
+
+def _no_sign_and_downhill(image: Tensor, gradient: Tensor, budget: float) -> Tensor:
+    return (image - budget * gradient).clamp(0, 1)
+
+
+def _downhill_and_leaves(image: Tensor, gradient: Tensor, budget: float) -> Tensor:
+    return image - budget * gradient.sign()
 
 
 def occlusion(probability: Callable[[Tensor], float], image: Tensor, cell: int) -> Tensor:
@@ -123,6 +140,10 @@ def _never_uncovered(probability: Callable[[Tensor], float], image: Tensor, cell
             covered[:, row * cell : (row + 1) * cell, column * cell : (column + 1) * cell] = 0.5
             falls[row, column] = probability(image) - probability(covered)
     return falls
+
+
+def _rises(probability: Callable[[Tensor], float], image: Tensor, cell: int) -> Tensor:
+    return -occlusion(probability, image, cell)
 
 
 def _black(probability: Callable[[Tensor], float], image: Tensor, cell: int) -> Tensor:
@@ -172,18 +193,21 @@ def _answers() -> list[tuple[np.ndarray, np.ndarray, int]]:
 
 
 def _steps() -> list[tuple[Tensor, Tensor, float]]:
-    image = torch.rand(3, 4, 6)
+    draw = torch.Generator().manual_seed(0)
+    image, gradient = torch.rand(3, 4, 6, generator=draw), torch.randn(3, 4, 6, generator=draw)
     image[:, 0, 0], image[:, 0, 1] = 0.01, 0.99
-    return [(image, torch.randn(3, 4, 6), 0.05), (image, 0.001 * torch.randn(3, 4, 6), 0.1)]
+    return [(image, gradient, 0.05), (image, 0.001 * gradient, 0.1)]
 
 
 def _probabilities() -> list[tuple[Callable[[Tensor], float], Tensor, int]]:
-    weights = torch.randn(3, 8, 12)
+    draw = torch.Generator().manual_seed(0)
+    image = torch.rand(3, 8, 12, generator=draw)
+    weights = 0.1 * torch.randn(3, 8, 12, generator=draw)  # small: where the sigmoid is flat, every map is zero
 
     def probability(image: Tensor) -> float:
         return float((weights * image).sum().sigmoid())
 
-    return [(probability, torch.rand(3, 8, 12), 4), (probability, torch.rand(3, 8, 12), 2)]
+    return [(probability, image, 4), (probability, image, 2)]
 
 
 EXERCISES = (
@@ -295,6 +319,11 @@ EXERCISES = (
                 "Answers with a confidence of exactly 1 are in no bin here: put them into the last one.",
             ),
             Mistake(
+                _empty_bins,
+                "Where a bin is empty, your result is no number: the mean of nothing is not defined. Leave empty bins"
+                " out.",
+            ),
+            Mistake(
                 _each_answer_alone,
                 "A single answer is right or wrong, so its distance from its confidence is never small, not even for a"
                 " perfectly honest model. Compare *means* over the answers of a bin.",
@@ -336,6 +365,21 @@ EXERCISES = (
                 _leaves_the_picture,
                 "The step is right, but some numbers have left 0..1: that is no picture any more.",
             ),
+            Mistake(
+                _no_sign_and_leaves,
+                "One fault mended: it goes uphill now. But each number should move by the whole budget, whatever the"
+                " size of the gradient, and the result must still be a picture.",
+            ),
+            Mistake(
+                _no_sign_and_downhill,
+                "One fault mended: the result stays a picture. But which way does the loss go now, and does each number"
+                " move by the whole budget?",
+            ),
+            Mistake(
+                _downhill_and_leaves,
+                "One fault mended: the step has the right length. But which way does the loss go now, and is every"
+                " number of the result a shade of a picture?",
+            ),
         ),
     ),
     Exercise(
@@ -364,6 +408,10 @@ EXERCISES = (
                 _never_uncovered,
                 "The first cell is right; from then on ever more of the picture is covered. Every cell needs a fresh"
                 " copy of the picture.",
+            ),
+            Mistake(
+                _rises,
+                "The signs are turned round: the map should be above zero where covering makes the probability *fall*.",
             ),
             Mistake(_black, "The cells are painted black (0), not grey (0.5): black may look like a thing of its own."),
             Mistake(
