@@ -11,11 +11,11 @@ import json
 import statistics
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench import RESULTS_FOLDER
 from minigpt4v.datasets.conversation import ConversationEncoder, Turn
 from minigpt4v.datasets.questions import conversations_about
 from minigpt4v.datasets.rendering import Renderer
@@ -28,7 +28,7 @@ from minigpt4v.paths import write_atomically
 from minigpt4v.presets import PRESETS, PresetRun, held_out_accuracy
 from minigpt4v.training import Trainer, TrainingSettings
 
-RESULTS = Path(__file__).parent / "results" / "fusion.json"
+RESULTS = RESULTS_FOLDER / "fusion.json"
 FAMILIES = ("what", "what", "what", "how_many")  # behind each picture
 RECIPE = {"world": "core16", "naming_steps": 200, "batches": 250, "pictures": 16, "steps": 1000}
 RATES = {"learning_rate": 5e-3, "matrix_learning_rate": 0.03, "warmup_steps": 20}
@@ -86,21 +86,20 @@ def _train(model: GPT4V, stream: FrozenStream, tests: dict, named: GPT4V, seed: 
     seen = {split: see(named.encoder, batch) for split, (batch, _) in tests.items()}
     settings = TrainingSettings(steps=steps, seed=seed, evaluate_every=EVALUATE_EVERY, **RATES)
     check = tests["seen"][1]
-    history = Trainer(objective, stream, settings, evaluate=lambda: _right(objective, seen["seen"], check)).run()
+    history = Trainer(
+        objective, stream, settings, evaluate=lambda: held_out_accuracy(objective, seen["seen"], check)
+    ).run()
     batch, turns = tests["seen"]
     blind = see(named.encoder, batch | {"images": torch.full_like(batch["images"], 0.5)})
     shuffled = seen["seen"] | {"images": seen["seen"]["images"].roll(1, dims=0)}
     return {
         "parameters": model.parameter_count(),
         "curve": [(entry["step"], entry["held_out_accuracy"]) for entry in history if "families" in entry],
-        "families": _right(objective, seen["seen"], turns)["families"],
-        **{split: _right(objective, seen[split], tests[split][1])["held_out_accuracy"] for split in tests},
-        "blind": _right(objective, blind, turns)["held_out_accuracy"],
-        "shuffled": _right(objective, shuffled, turns)["held_out_accuracy"],
+        "families": held_out_accuracy(objective, seen["seen"], turns)["families"],
+        **{split: held_out_accuracy(objective, seen[split], tests[split][1])["held_out_accuracy"] for split in tests},
+        "blind": held_out_accuracy(objective, blind, turns)["held_out_accuracy"],
+        "shuffled": held_out_accuracy(objective, shuffled, turns)["held_out_accuracy"],
     }
-
-
-_right = held_out_accuracy
 
 
 def _step_seconds(models: dict[str, GPT4V], stream: FrozenStream, rounds: int = 7) -> dict[str, float]:

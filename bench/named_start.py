@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 
 import torch
 
+from bench import RESULTS_FOLDER
 from minigpt4v.datasets.conversation import ConversationEncoder
 from minigpt4v.datasets.questions import conversations_about
 from minigpt4v.datasets.rendering import Renderer
@@ -21,10 +21,11 @@ from minigpt4v.datasets.streams import NamingStream, SceneStream, scene_batch
 from minigpt4v.gpt4v import GPT4V
 from minigpt4v.naming import NamingObjective, align_names
 from minigpt4v.objectives import AnswerObjective
+from minigpt4v.paths import write_atomically
 from minigpt4v.presets import PRESETS, held_out_accuracy, make_model
 from minigpt4v.training import Trainer, TrainingSettings
 
-RESULTS = Path(__file__).parent / "results" / "named_start.json"
+RESULTS = RESULTS_FOLDER / "named_start.json"
 NAMING_STEPS, STEPS, EVERY, SEEDS = 150, 120, 40, (0, 1, 2)
 FAMILIES, LANGUAGES = ("what",), ("en",)
 
@@ -74,8 +75,7 @@ def main() -> None:
             "steps": list(range(EVERY, STEPS + 1, EVERY)),
             "accuracy": curves,
         }
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_atomically(RESULTS, json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,14 +22,16 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
+from bench import RESULTS_FOLDER
 from minigpt4v.attention import unit_scale
 from minigpt4v.datasets.rendering import Renderer, draw_noise
 from minigpt4v.datasets.scenes import GROUNDS, IMAGE_SIZE, Scene, SceneObject, World, load_world
+from minigpt4v.paths import write_atomically
 from minigpt4v.position import LearnedPositions2d
 from minigpt4v.training import Trainer, TrainingSettings
 from minigpt4v.vision import VisionConfig, make_encoder
 
-RESULTS = Path(__file__).parent / "results" / "stems.json"
+RESULTS = RESULTS_FOLDER / "stems.json"
 STEPS, BATCH, WIDTH = 200, 32, 64
 SEEDS, RATE_SEED = (0, 1, 2), 100
 RATES = (3e-3, 1e-2)  # the first did better for convolutions, the second for patches (patch 4 took it unmeasured)
@@ -250,8 +251,7 @@ def compare_at_equal_time(world: World, shown: dict[str, dict[str, Any]]) -> Non
 
 def write(results: dict[str, Any]) -> None:
     """Put the results into their file."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_atomically(RESULTS, json.dumps(results, indent=1) + "\n")
 
 
 def main() -> None:

@@ -20,13 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bench import RESULTS_FOLDER
 from minigpt4v.datasets.conversation import IGNORED
 from minigpt4v.gpt4v import GPT4V
 from minigpt4v.paths import write_atomically
 from minigpt4v.presets import PRESETS, PresetRun, make_model
 from minigpt4v.training import Stream, Trainer
 
-RESULTS = Path(__file__).parent / "results" / "training.json"
+RESULTS = RESULTS_FOLDER / "training.json"
 NAMING_STEPS, STEPS, EVALUATE_EVERY, SEEDS = 120, 160, 40, (0, 1, 2)
 
 

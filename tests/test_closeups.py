@@ -70,6 +70,8 @@ def test_a_picture_depends_on_its_number_alone(split, monkeypatch):
 def test_splits_and_seeds_show_other_pictures():
     shown = [load_closeups(WORLD, split, 6, seed)[0] for split in closeups.SPLITS for seed in (0, 1)]
     assert len({picture.numpy().tobytes() for images in shown for picture in images}) == 36
+    nouns = {tuple(load_closeups(WORLD, split, 12, seed)[1].tolist()) for split in closeups.SPLITS for seed in (0, 1)}
+    assert len(nouns) == 6  # no split shows another's scenes, drawn differently
 
 
 def test_every_training_noun_can_be_drawn_in_every_style():

@@ -130,3 +130,19 @@ def test_all_directions_alike():
         return x
 
     assert_diagnosed("12.5", squared, "entry by entry")
+
+
+def test_wrong_answers_that_a_reader_gave():
+    def early(ids, assistant, end):
+        return torch.roll(labelled(ids, [(start, stop + 1) for start, stop in spans(ids, assistant, end)]), -1)
+
+    def wave(step, steps, warmup, floor):
+        fall = math.cos((step - warmup) / (steps - warmup) * math.pi)
+        return (step + 1) / warmup if step < warmup else floor + fall - floor * fall
+
+    def undivided(weight, parts):
+        return sum(2 * x.T @ (x @ weight - y) for x, y in parts)
+
+    assert_diagnosed("12.2", early, "shifted")
+    assert_diagnosed("12.3", wave, "squeeze")
+    assert_diagnosed("12.4", undivided, "sum")

@@ -44,6 +44,11 @@ def _all_after_the_first(ids: Tensor, assistant: int, end: int) -> Tensor:  # no
     return torch.where(torch.arange(len(ids)) > ids.tolist().index(assistant), ids, -100)
 
 
+def _shifted(ids: Tensor, assistant: int, end: int) -> Tensor:
+    labels = answer_labels(ids, assistant, end)
+    return torch.cat([labels[1:], torch.tensor([-100])])
+
+
 def cosine_rate(step: int, steps: int, warmup: int, floor: float) -> float:
     """The share of the full rate at a step: a linear warm-up, then half a cosine from 1 down to the floor."""
     if step < warmup:
@@ -68,6 +73,13 @@ def _no_floor(step: int, steps: int, warmup: int, floor: float) -> float:  # noq
 
 def _floor_cut_off(step: int, steps: int, warmup: int, floor: float) -> float:
     return max(floor, cosine_rate(step, steps, warmup, 0.0))
+
+
+def _whole_wave(step: int, steps: int, warmup: int, floor: float) -> float:
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / (steps - warmup)
+    return floor + (1 - floor) * math.cos(math.pi * done)
 
 
 def accumulated_gradient(weight: Tensor, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -99,6 +111,10 @@ def _sum_of_means(weight: Tensor, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
 def _last_part_only(weight: Tensor, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
     total = sum(len(y) for _, y in parts)
     return _gradient(weight, parts[-1:], [len(parts[-1][1]) / total])
+
+
+def _sum_of_sums(weight: Tensor, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    return _gradient(weight, parts, [float(len(y)) for _, y in parts])
 
 
 def _as_given(weight: Tensor, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -217,6 +233,11 @@ EXERCISES = (
                 _all_after_the_first,
                 "From the first answer on everything counts, the next question too. Where does an answer end?",
             ),
+            Mistake(
+                _shifted,
+                "Right tokens, one place too early: these are shifted. Here the label of a token is about that token"
+                " itself; the loss does the shift.",
+            ),
         ),
     ),
     Exercise(
@@ -248,6 +269,10 @@ EXERCISES = (
                 _warmup_counted_twice,
                 "After the warm-up it does not start from 1: the cosine has been running since step 0. How many of the"
                 " *remaining* steps are done?",
+            ),
+            Mistake(
+                _whole_wave,
+                "A cosine goes from 1 down to -1, so this falls below the floor. Lift and squeeze it to 1 ... 0 first.",
             ),
             Mistake(_no_floor, "It falls to 0 and not to the floor."),
             Mistake(
@@ -296,6 +321,10 @@ EXERCISES = (
                 _last_part_only,
                 "The division is right, but only the last part is in the result: the gradients of the others were"
                 " thrown away.",
+            ),
+            Mistake(
+                _sum_of_sums,
+                "All parts are in it, but this is the gradient of the *sum* over all examples. What makes it a mean?",
             ),
             Mistake(_sum_of_means, "The means of the parts are added up: the more parts, the longer the gradient."),
         ),
