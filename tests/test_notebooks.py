@@ -29,6 +29,11 @@ COMPARED = {
     "06_positions": 53,
     "07_a_gpt": 37,
     "08_decoding": 68,
+    "09_convolutions_see_edges": 55,
+    "10_the_patch_encoder": 53,
+    "11_fusion": 53,
+    "12_training": 62,
+    "13_does_it_really_see": 64,
 }
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
