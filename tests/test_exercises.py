@@ -442,3 +442,16 @@ def test_bars_show_the_share_that_is_done(own_progress: Path) -> None:
 def test_find_names_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"chapter 03 has 03\.1"):
         find("03.77")
+
+
+def test_an_answer_meets_the_same_inputs_whatever_was_drawn_before():
+    met = []
+    drawn = replace(EXAMPLE, inputs=lambda: [(torch.rand(3), np.random.rand())], mistakes=())  # noqa: NPY002
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        examine(drawn, lambda x, y: met.append((x.tolist(), y)))
+        after = torch.rand(1)
+        torch.manual_seed(seed)
+        assert torch.equal(after, torch.rand(1))  # and the notebook draws what it would have drawn
+    assert met[0] == met[1]
