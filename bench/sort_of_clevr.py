@@ -21,7 +21,7 @@ from minigpt4v.commands.run_folder import machine
 from minigpt4v.datasets.sort_of_clevr import LABELS, generate, load
 from minigpt4v.gpt4v import GPT4V
 from minigpt4v.paths import write_atomically
-from minigpt4v.sort_of_clevr import SortOfClevrRun, score
+from minigpt4v.sort_of_clevr import LOOKING_FOLDER, SortOfClevrRun, score
 
 RESULTS = RESULTS_FOLDER / "sort_of_clevr.json"
 _FRESH_SEED, _FRESH_PICTURES = 20_261_122, 2000
@@ -31,7 +31,8 @@ _BATCH_SIZES = {"cpu": 16, "cuda": 128}
 def score_run(folder: Path, *, seed: int, labels: str, batch_size: int, device: torch.device) -> dict[str, Any]:
     """One row of the table: how the model of a run was made, its scores, and its curve on held-out pictures."""
     model = GPT4V.from_pretrained(folder, device)
-    history = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    stages = [read_history(place) for place in (folder / LOOKING_FOLDER, folder)]
+    minutes = [round(history[-1]["seconds"] / 60, 1) for history in stages]
     here = machine()
     test, fresh = load("test"), generate(_FRESH_PICTURES, _FRESH_SEED)
     return {
@@ -39,19 +40,29 @@ def score_run(folder: Path, *, seed: int, labels: str, batch_size: int, device: 
         "supervision": "question-answer pairs",
         "labels": labels,
         "seed": seed,
-        "device": here["gpu"] if device.type == "cuda" else f"{here['processor']}, {here['threads']} thread(s)",
-        "minutes": round(history[-1]["seconds"] / 60, 1),
-        "steps": history[-1]["step"],
+        "device": here["gpu"] if device.type == "cuda" else f"{here['processor']}, threads: {here['threads']}",
+        "minutes": sum(minutes),
+        "minutes_of_stages": minutes,
+        "steps_of_stages": [history[-1]["step"] for history in stages],
         "batch_size": batch_size,
         "parameters": model.parameter_count(),
         "test": {scored: score(model, test, scored) for scored in LABELS},
         "fresh": {scored: score(model, fresh, scored) for scored in LABELS},
         "curve": [
-            [round(entry["seconds"] / 60, 1), entry["kinds"]["non_relational"], entry["kinds"]["relational"]]
-            for entry in history
+            [
+                round(minutes[0] + entry["seconds"] / 60, 1),
+                entry["kinds"]["non_relational"],
+                entry["kinds"]["relational"],
+            ]
+            for entry in stages[-1]
             if "kinds" in entry
         ],
     }
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """history.jsonl of a stage."""
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def record(row: dict[str, Any]) -> None:

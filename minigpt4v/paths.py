@@ -1,8 +1,10 @@
-"""Where the project's data lie, and how files are written so that a crash never leaves half of one."""
+"""Where the project's data and records lie, and how files are written so that a crash never leaves half of one."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
 
@@ -15,12 +17,29 @@ def data_folder() -> Path:
     Raises:
         FileNotFoundError: neither folder exists.
     """
-    candidates = (PACKAGE_FOLDER / "data", PACKAGE_FOLDER.parent / "data")
+    return _first_folder("data", PACKAGE_FOLDER / "data", PACKAGE_FOLDER.parent / "data")
+
+
+def load_record(name: str) -> Any:
+    """What an experiment that is too long for a chapter has recorded: bench/results/NAME.json, "fusion" for example.
+
+    Raises:
+        ValueError: there is no such record.
+        FileNotFoundError: there are no records at all.
+    """
+    folder = _first_folder("records", PACKAGE_FOLDER / "results", PACKAGE_FOLDER.parent / "bench" / "results")
+    names = sorted(path.stem for path in folder.glob("*.json"))
+    if name not in names:
+        raise ValueError(f"there is no record {name!r}: choose one of {', '.join(names)}")
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _first_folder(what: str, *candidates: Path) -> Path:
     for folder in candidates:
         if folder.is_dir():
             return folder
     places = " nor ".join(str(folder) for folder in candidates)
-    raise FileNotFoundError(f"the data folder is neither {places}: install minigpt4v again or work in a full checkout")
+    raise FileNotFoundError(f"the {what} folder is neither {places}: install minigpt4v again or use a full checkout")
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:

@@ -34,6 +34,7 @@ from minigpt4v.tokenizer import Tokenizer
 from minigpt4v.training import Trainer, TrainingSettings
 from minigpt4v.vision import VisionConfig
 
+LOOKING_FOLDER = "looking"  # in a run's folder: the history of the first stage
 CONTEXT_LENGTH = 320  # 100 tokens of a picture and at most 20 questions of 11
 _VALIDATION_PICTURES = 200  # the last of the training set, kept out of training
 _SCORED_AT_ONCE = 100
@@ -116,7 +117,8 @@ class SortOfClevrRun:
     def _learn_to_look(self) -> None:
         objective = PooledAnswers(self.model.encoder, self.model.config.vision.width).to(self.device)
         settings = self._timed(_LOOKING_SHARE, encoder_rate=1.0, warmup_steps=30, decay_share=1.0)
-        Trainer(objective, SingleThingStream(self._stream), settings, title="looking").run()
+        folder = self.folder / LOOKING_FOLDER if self.folder else None
+        Trainer(objective, SingleThingStream(self._stream), settings, folder=folder, title="looking").run()
 
     def _talking_trainer(self) -> Trainer:
         return Trainer(

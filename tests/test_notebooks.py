@@ -33,7 +33,7 @@ COMPARED = {
     "10_the_patch_encoder": 53,
     "11_fusion": 53,
     "12_training": 62,
-    "13_does_it_really_see": 64,
+    "13_does_it_really_see": 65,
 }
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])

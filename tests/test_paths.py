@@ -1,5 +1,6 @@
 """paths.py: the data folder is found in both layouts, and a file is never half written."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minigpt4v import paths
-from minigpt4v.paths import data_folder, write_atomically
+from minigpt4v.paths import data_folder, load_record, write_atomically
 
 
 def test_a_checkout_has_its_data_beside_the_package(tmp_path, monkeypatch):
@@ -29,6 +30,18 @@ def test_no_data_folder_is_a_clear_error(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="install minigpt4v again") as caught:
         data_folder()
     assert str(tmp_path / "data") in str(caught.value)
+
+
+def test_records_are_found_in_both_layouts(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PACKAGE_FOLDER", tmp_path / "minigpt4v")
+    with pytest.raises(FileNotFoundError, match="the records folder is neither"):
+        load_record("fusion")
+    for place, content in (("bench/results", "[1]"), ("minigpt4v/results", "[2]")):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "fusion.json").write_text(content)
+        assert load_record("fusion") == json.loads(content)
+    with pytest.raises(ValueError, match="no record 'fission': choose one of fusion"):
+        load_record("fission")
 
 
 @pytest.mark.parametrize("content", [b"\x00\xff\r\n", "猫 and 狗\r\n", ""])
