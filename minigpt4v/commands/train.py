@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 @device_option
 @click.pass_context
 def train(context: click.Context, /, out: str | None, resume: bool, device: str, **options: Any) -> None:
-    """Train a model, by a preset, on a public benchmark, or on your own data.
+    """Train a model: a preset, a benchmark, or your own data.
 
     Ctrl-C saves, and says how to resume. The folder holds the model, its history (history.jsonl, history.png), and what
     was done (run.json).
