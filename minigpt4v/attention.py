@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
-if TYPE_CHECKING:  # only a name for the reader: positions come two chapters later
+if TYPE_CHECKING:  # only names for whoever reads this: what they stand for comes in later chapters
+    from minigpt4v.one_token import OneTokenReader
     from minigpt4v.position import RotaryEmbedding
 
 
@@ -172,7 +173,7 @@ class MultiHeadAttention(nn.Module):
             key, value = cache.append(layer, key, value)
 
         if mask is not None:
-            mask = _with_head_axis(mask, x.shape[0], x.shape[1], key.shape[2])
+            mask = with_head_axis(mask, x.shape[0], x.shape[1], key.shape[2])
         elif past or return_weights:
             mask = causal_mask(x.shape[1], x.device, past=past)
         if return_weights:
@@ -184,7 +185,7 @@ class MultiHeadAttention(nn.Module):
         return (output, weights) if return_weights else output
 
 
-def _with_head_axis(mask: Tensor, batch: int, queries: int, keys: int) -> Tensor:
+def with_head_axis(mask: Tensor, batch: int, queries: int, keys: int) -> Tensor:
     """Check a mask [t, s] or [b, t, s] and make it broadcast over heads."""
     check_mask(mask, queries, keys)
     if mask.ndim == 2:
@@ -215,6 +216,7 @@ class KeyValueCache:
         self._keys = torch.zeros(shape, dtype=dtype, device=device)
         self._values = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * layers  # tokens stored by each layer
+        self.reader: OneTokenReader | None = None  # the model's weights made ready, from its first single token on
 
     @property
     def length(self) -> int:
@@ -246,10 +248,11 @@ class KeyValueCache:
                 f"the cache has room for {self.context_length} tokens: {start} are stored, {key.shape[2]} more do not"
                 " fit; shorten the text or make a cache for a longer context"
             )
-        self._keys[layer, :, :, start:end] = key
-        self._values[layer, :, :, start:end] = value
         self.lengths[layer] = end
-        return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
+        keys, values = self._keys[layer], self._values[layer]  # [b, h, context_length, d]
+        keys.narrow(2, start, end - start).copy_(key)
+        values.narrow(2, start, end - start).copy_(value)
+        return keys.narrow(2, 0, end), values.narrow(2, 0, end)
 
     def select(self, rows: Tensor | list[int]) -> KeyValueCache:
         """A new cache with the texts `rows` (a row may come twice, or not at all): the beams that survive."""
@@ -271,3 +274,5 @@ class KeyValueCache:
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot keep {length} tokens of the {self.length} stored: choose 0 to {self.length}")
         self.lengths = [length] * len(self.lengths)
+        if length == 0:
+            self.reader = None  # a new text, perhaps with new weights

@@ -254,7 +254,7 @@ def _write(
     return _steps(texts, max_new_tokens, choice, stop_tokens, forbidden_tokens, generator)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _steps(
     texts: _Texts,
     max_new_tokens: int,
@@ -267,17 +267,18 @@ def _steps(
     with _evaluating(texts.model):
         logits = texts.read()
         stop, forbidden = (_checked_ids(ids, logits) for ids in (stop_tokens, forbidden_tokens))
+        may_end, some_forbidden = len(stop) > 0, len(forbidden) > 0
         over = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
-        seen = texts.seen(logits.shape[1])
         for remaining in reversed(range(max_new_tokens)):
-            allowed = logits.index_fill(1, forbidden, -torch.inf)
+            seen = texts.seen(logits.shape[1]) if sampling.repetition_penalty > 1 else None
+            allowed = logits.index_fill(1, forbidden, -torch.inf) if some_forbidden else logits
             tokens = sampling.choose(sampling.limit(allowed, texts.so_far, seen, texts.is_text), generator)
-            over = over | torch.isin(tokens, stop)
-            tokens = tokens.masked_fill(over, _FILL)
+            if may_end:
+                over = over | torch.isin(tokens, stop)
+                tokens = tokens.masked_fill(over, _FILL)
             yield tokens, logits, over
-            if not remaining or over.all():
+            if not remaining or (may_end and over.all()):
                 return
-            seen.scatter_(1, rearrange(tokens, "b -> b 1"), True)
             texts.append(tokens)
             logits = texts.read()
 
@@ -373,6 +374,7 @@ class _Texts:
         return counts.scatter_add(1, self.so_far, is_text) > 0
 
 
+@torch.inference_mode()  # as the steps that the logits come from
 def _details(tokens: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
     """What `_make_step` needs, for all rows: tokens [b], their probabilities [b], the best ids and theirs [b, k]."""
     probabilities = logits.softmax(dim=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -21,6 +21,7 @@ from minigpt4v.block import (
     initialise,
     make_norm,
 )
+from minigpt4v.one_token import OneTokenReader
 from minigpt4v.position import LearnedPositions, RotaryEmbedding, SinusoidalPositions, check_indices
 
 POSITIONS = ("rotary", "learned", "sinusoidal", "none")
@@ -178,6 +179,9 @@ class GPT(nn.Module):
         if positions is None:
             positions = self.next_positions(x, cache)
         check_indices(positions, self.config.context_length, "position")
+        if cache is not None and not return_weights and self._one_token_each(x, positions):
+            cache.reader = cache.reader or OneTokenReader(cast("list[TransformerBlock]", list(self.blocks)))
+            return self.norm(cache.reader(x, positions, mask, cache))
         weights = []
         for layer, block in enumerate(self.blocks):
             x = block(x, mask, positions, cache, layer, return_weights)
@@ -186,6 +190,12 @@ class GPT(nn.Module):
                 weights.append(layer_weights)
         x = self.norm(x)
         return (x, weights) if return_weights else x
+
+    def _one_token_each(self, x: Tensor, positions: Tensor) -> bool:
+        """Whether this is one token per text, read to write the next one: what `OneTokenReader` is for."""
+        if self.training or torch.is_grad_enabled():
+            return False
+        return x.shape[1] == 1 and positions.shape in ((1,), (x.shape[0], 1))
 
     def next_positions(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """The positions [t] of ids or vectors [b, t, ...] that come right after the cached tokens.

@@ -109,9 +109,13 @@ class Sampling:
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1 (None = off), not {self.top_p!r}")
 
-    def limit(self, logits: Tensor, ids: Tensor, seen: Tensor, is_text: Tensor | None = None) -> Tensor:
-        """Logits [b, v] after the two filters that look at the text, see there for ids, seen and is_text."""
+    def limit(self, logits: Tensor, ids: Tensor, seen: Tensor | None, is_text: Tensor | None = None) -> Tensor:
+        """Logits [b, v] after the two filters that look at the text, see there for ids, seen and is_text.
+
+        Without a penalty `seen` may be None.
+        """
         if self.repetition_penalty > 1:
+            assert seen is not None
             logits = penalise_repetition(logits, seen, self.repetition_penalty)
         if self.no_repeat_ngram:
             logits = block_repeated_ngrams(logits, ids, self.no_repeat_ngram, is_text)
