@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import combinations
 from typing import TypeVar
 
@@ -35,24 +35,33 @@ _Item = TypeVar("_Item")
 
 def neighbour(scene: Scene, thing: SceneObject, direction: str) -> SceneObject | None:
     """The nearest thing in that direction in the same row (or column), or None."""
-    found = [other for other in scene.objects if _lies(other, thing, direction) and _in_line(other, thing, direction)]
-    return min(found, key=lambda other: _distance(other, thing), default=None)
+    return _nearest(_surroundings(scene.objects)[thing, direction])
 
 
-def _lies(other: SceneObject, thing: SceneObject, direction: str) -> bool:
-    """Whether `other` is clearly in that direction of `thing`, in line with it or not."""
-    dx, dy = _DIRECTIONS[direction]
-    along = dx * (other.centre[0] - thing.centre[0]) + dy * (other.centre[1] - thing.centre[1])
-    return along > _CLEARLY_APART
+_Surroundings = dict[tuple[SceneObject, str], list[tuple[float, float, SceneObject]]]
 
 
-def _in_line(other: SceneObject, thing: SceneObject, direction: str) -> bool:
-    across = 1 if _DIRECTIONS[direction][0] else 0
-    return abs(other.centre[across] - thing.centre[across]) < _CLEARLY_APART
+def _surroundings(things: Sequence[SceneObject]) -> _Surroundings:
+    """What clearly lies in each direction of each thing: how far along, how far beside (pixels between centres), what.
+
+    All at once, because most questions of a scene need some of it.
+    """
+    centres = [(*thing.centre, thing) for thing in things]
+    return {
+        (thing, direction): [
+            (along, abs(dy * (x - from_x) + dx * (y - from_y)), other)
+            for x, y, other in centres
+            if (along := dx * (x - from_x) + dy * (y - from_y)) > _CLEARLY_APART
+        ]
+        for from_x, from_y, thing in centres
+        for direction, (dx, dy) in _DIRECTIONS.items()
+    }
 
 
-def _distance(a: SceneObject, b: SceneObject) -> float:
-    return abs(a.centre[0] - b.centre[0]) + abs(a.centre[1] - b.centre[1])
+def _nearest(found: list[tuple[float, float, SceneObject]]) -> SceneObject | None:
+    """The nearest of these that is in line."""
+    in_line = [place for place in found if place[1] < _CLEARLY_APART]
+    return min(in_line, key=lambda place: place[0] + place[1])[2] if in_line else None
 
 
 @lru_cache
@@ -72,18 +81,39 @@ def _odds_of_one_category(world: World) -> float:
 
 @dataclass
 class _Asker:
-    """A scene, a language and a source of chance; one method a family, each giving a turn or None."""
+    """A scene and a source of chance; one method a family, each giving a turn or None in the language of the moment."""
 
     world: World
     scene: Scene
-    language: str
     rng: random.Random
+    language: str = "en"
 
     def __post_init__(self) -> None:
         self.things = self.scene.objects
         self.named = [thing for thing in self.things if thing.noun < self.world.trained]
         self.several_kinds = len(self.world.categories) > 1  # else "what kind of thing?" tells nothing
         self.close_up = any(thing.place == "middle" for thing in self.things)
+
+    @cached_property
+    def surroundings(self) -> _Surroundings:
+        """Those of the named things."""
+        return {where: found for where, found in _surroundings(self.things).items() if where[0] in self.named}
+
+    @cached_property
+    def neighbours(self) -> dict[tuple[SceneObject, str], SceneObject]:
+        """The neighbours of named things that can be named too."""
+        nearest = {where: _nearest(found) for where, found in self.surroundings.items()}
+        return {where: other for where, other in nearest.items() if other in self.named}
+
+    def ask(self, family: str, language: str) -> Conversation | None:
+        """One conversation of a family; raises ValueError for an unknown family or language."""
+        if family not in FAMILIES:
+            raise ValueError(f"unknown question family {family!r}: choose one of {', '.join(FAMILIES)}")
+        if language not in LANGUAGES:
+            raise ValueError(f"unknown language {language!r}: choose one of {', '.join(LANGUAGES)}")
+        self.language = language
+        made = getattr(self, family)()
+        return (made,) if isinstance(made, Turn) else made
 
     # -- words --------------------------------------------------------------------------------------------------
 
@@ -210,17 +240,16 @@ class _Asker:
         return f"the thing {self.place(place)}" if self.language == "en" else f"{self.place(place)}的东西"
 
     def relation(self) -> Turn | None:
-        options = [(thing, direction) for thing in self.named for direction in _DIRECTIONS]
-        nothing = [o for o in options if not any(_lies(other, *o) for other in self.things)]
-        something = [o for o in options if (other := neighbour(self.scene, *o)) and other in self.named]
+        something = list(self.neighbours)
         if not something or self.close_up:
             return None
+        nothing = [where for where, found in self.surroundings.items() if not found]
         thing, direction = self.rng.choice(nothing if nothing and self.rng.random() < _NOTHING_SHARE else something)
         slots = self.naming_slots(thing.noun) | {"direction": self.direction(direction)}
         return self.turn("relation", self.relation_answer(thing, direction), **slots)
 
     def relation_answer(self, thing: SceneObject, direction: str) -> str:
-        other = neighbour(self.scene, thing, direction)
+        other = self.neighbours.get((thing, direction))
         return sentence(self.one(other.noun), self.language) if other else self.nothing()
 
     def size(self) -> Turn | None:
@@ -258,9 +287,8 @@ class _Asker:
     def true_or_false(self) -> Turn | None:
         truth = self.rng.random() < 0.5
         claims = [self.claim_count] + ([self.claim_place, self.claim_presence] if self.named else [])
-        pairs = [(a, d, b) for b in self.named for d in _DIRECTIONS if (a := neighbour(self.scene, b, d)) in self.named]
-        if pairs:
-            claims.append(lambda truth: self.claim_relation(truth, pairs))
+        if self.neighbours:
+            claims.append(self.claim_relation)
         claim = self.rng.choice(claims)(truth)
         answer = ("True." if truth else "False.") if self.language == "en" else ("对。" if truth else "错。")
         return self.turn("true_or_false", answer, claim=claim, Claim=claim[0].upper() + claim[1:])
@@ -286,8 +314,8 @@ class _Asker:
             return f"图里有{phrasings.NUMBER_ZH[count]}个东西"
         return "there is one thing" if count == 1 else f"there are {phrasings.NUMBER_EN[count]} things"
 
-    def claim_relation(self, truth: bool, pairs: list[tuple[SceneObject, str, SceneObject]]) -> str:
-        first, direction, second = self.rng.choice(pairs)
+    def claim_relation(self, truth: bool) -> str:
+        (second, direction), first = self.rng.choice(list(self.neighbours.items()))
         direction = direction if truth else _OPPOSITE[direction]
         if self.language == "en":
             return f"{self.the(first.noun)} is {self.direction(direction)} {self.the(second.noun)}"
@@ -332,7 +360,7 @@ class _Asker:
             found.append(make("colour", self.colour_answer(thing.colour)))
         if place_unknown:
             found.append(make("where", self.where_answer(thing)))
-        directions = [d for d in _DIRECTIONS if (other := neighbour(self.scene, thing, d)) and other in self.named]
+        directions = [direction for other, direction in self.neighbours if other == thing]
         if directions:
             direction = self.rng.choice(directions)
             answer = self.relation_answer(thing, direction)
@@ -345,12 +373,7 @@ def ask(world: World, scene: Scene, family: str, language: str, rng: random.Rand
 
     All families but "dialogue" give a single turn. Raises ValueError for an unknown family or language.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"unknown question family {family!r}: choose one of {', '.join(FAMILIES)}")
-    if language not in LANGUAGES:
-        raise ValueError(f"unknown language {language!r}: choose one of {', '.join(LANGUAGES)}")
-    made = getattr(_Asker(world, scene, language, rng), family)()
-    return (made,) if isinstance(made, Turn) else made
+    return _Asker(world, scene, rng).ask(family, language)
 
 
 def ask_all(
@@ -361,7 +384,8 @@ def ask_all(
     languages: Sequence[str] = LANGUAGES,
 ) -> list[Conversation]:
     """One conversation of every family that the scene allows, each in a language chosen by chance."""
-    made = [ask(world, scene, family, rng.choice(languages), rng) for family in families]
+    asker = _Asker(world, scene, rng)
+    made = [asker.ask(family, rng.choice(languages)) for family in families]
     return [conversation for conversation in made if conversation]
 
 
