@@ -66,7 +66,7 @@ book: $(READY) ## Build the web book in build/book
 book-serve: $(READY) ## Serve the web book on this machine and rebuild it on every change
 	$(BIN)/mdbook serve --hostname 127.0.0.1
 
-bench: $(READY) ## Measure speed and print the table
+bench: $(READY) ## Measure speed: short forms of every benchmark (minutes); the records go to bench/results
 	$(RUN) bench
 
 lint: $(READY) ## Check style, formatting and types

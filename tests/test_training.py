@@ -18,7 +18,9 @@ from two_processes import (
     PressedBy,
     clock,
     gradients,
+    long_losses,
     mean_gradients,
+    sharded_losses,
     text_objective,
     text_stream,
     text_trainer,
@@ -622,6 +624,19 @@ def test_two_processes_learn_what_one_learns(found_by_two):
     for name in ("loss", "training_accuracy"):
         assert [entry[name] for entry in together] == pytest.approx([entry[name] for entry in alone], abs=0.01)
     assert together[0]["loss"] == pytest.approx(alone[0]["loss"], abs=2e-5)
+
+
+def test_two_processes_follow_the_very_path_of_one(found_by_two):
+    alone = long_losses()
+    assert len(alone) == 40
+    assert alone[-1] < alone[0] - 0.3  # it is a path
+    assert found_by_two["long"] == pytest.approx(alone, abs=2e-5)  # the history keeps five digits
+
+
+@pytest.mark.parametrize(("optimizer", "rounding"), [("adamw", 1e-5), ("muon", 1e-3)])
+def test_sharing_out_the_weights_changes_nothing(found_by_two, optimizer, rounding):
+    alone = sharded_losses(optimizer, 0, 1)
+    assert found_by_two["sharded"][optimizer] == pytest.approx(alone, abs=rounding)
 
 
 def test_of_two_processes_one_writes(found_by_two):

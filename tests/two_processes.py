@@ -10,13 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from minigpt4v import training
 from minigpt4v.datasets.folder_stream import TextStream
 from minigpt4v.datasets.text import TextDataset
 from minigpt4v.gpt import GPT, GPTConfig
 from minigpt4v.objectives import NextTokenObjective
-from minigpt4v.training import Interrupted, Trainer, TrainingSettings
+from minigpt4v.training import Interrupted, Trainer, TrainingSettings, make_optimizers
 
 TEXT = [0, 3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4, 6] * 20
 BATCH = 8
@@ -49,6 +51,35 @@ def mean_gradients(objective: torch.nn.Module, batch: dict) -> list[torch.Tensor
     """The gradients of the mean loss of a whole batch, by plain PyTorch."""
     loss, _ = objective(batch)
     return list(torch.autograd.grad(loss / batch["count"], list(objective.parameters())))
+
+
+def long_losses() -> list[float]:
+    """The losses of a longer run that AdamW moves: Muon computes in bfloat16, which magnifies rounding."""
+    trainer = text_trainer(steps=40, optimizer="adamw", matrix_learning_rate=3e-3)
+    return [entry["loss"] for entry in trainer.run()]
+
+
+def sharded_losses(optimizer: str, process: int, processes: int) -> list[float]:
+    """The losses of six steps of a model whose weights and optimizer states are shared out (FSDP), by plain PyTorch."""
+    objective, stream = text_objective(), text_stream()
+    if processes > 1:
+        mesh = init_device_mesh("cpu", (processes,))
+        for module in (*objective.model.blocks, objective):
+            fully_shard(module, mesh=mesh)
+    optimizers = make_optimizers(objective, TrainingSettings(steps=6, optimizer=optimizer))
+    losses = []
+    for step in range(6):
+        whole = stream.batch(step)["count"]
+        loss, _ = objective(stream.batch(step, process, processes))
+        (loss * processes / whole).backward()
+        for each in optimizers:
+            each.step()
+            each.zero_grad()
+        loss = loss.detach() / whole
+        if processes > 1:
+            torch.distributed.all_reduce(loss)
+        losses.append(loss.item())
+    return losses
 
 
 def clock(seconds_a_step: float) -> Iterator[float]:
@@ -91,6 +122,9 @@ def main(folder: Path) -> None:
     every = trainer.accelerator.gather(weights[None])
     assert len(every) == processes
     assert all(torch.equal(each, weights) for each in every)
+
+    found["long"] = long_losses()
+    found["sharded"] = {name: sharded_losses(name, process, processes) for name in ("adamw", "muon")}
 
     # the gradient is that of the mean over the whole batch, whoever computed which part, in how many parts
     expected = mean_gradients(text_objective(), text_stream().batch(0))
