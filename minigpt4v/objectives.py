@@ -14,6 +14,7 @@ from torch import nn
 from minigpt4v.datasets.conversation import IGNORED
 from minigpt4v.gpt import GPT
 from minigpt4v.gpt4v import GPT4V
+from minigpt4v.shared_prefix import hidden_behind_pictures
 
 
 class AnswerObjective(nn.Module):
@@ -49,9 +50,12 @@ class AnswerObjective(nn.Module):
 
     def _answer_tokens(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits [n, vocabulary] and labels [n] of the n answer tokens of a batch of conversations."""
-        hidden = self.model.hidden(
-            batch["ids"], batch["images"], segments=batch["segments"], positions=batch["positions"]
-        )
+        if "picture" in batch:
+            hidden = hidden_behind_pictures(self.model, batch)
+        else:
+            hidden = self.model.hidden(
+                batch["ids"], batch["images"], segments=batch["segments"], positions=batch["positions"]
+            )
         labels = batch["labels"][:, 1:]  # token t is predicted from token t-1
         is_answer = labels != IGNORED
         # the head is the widest matrix of a small model: apply it only where something is to be said

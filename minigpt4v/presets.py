@@ -23,6 +23,7 @@ from minigpt4v.gpt import GPTConfig
 from minigpt4v.gpt4v import GPT4V, GPT4VConfig
 from minigpt4v.naming import NamingObjective, align_names
 from minigpt4v.objectives import AnswerObjective
+from minigpt4v.recipe import has_fast_bfloat16
 from minigpt4v.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
 from minigpt4v.training import Trainer, TrainingSettings
 from minigpt4v.vision import VisionConfig
@@ -47,17 +48,20 @@ class Preset:
     conversations: int | None = None  # behind each picture, drawn from `families`; None = all of them
 
 
+_FIRST_FAMILIES = ("what", "where", "is_there", "how_many", "colour", "category")
 # What is learned last is asked more often: what is beside something, what differs from the rest.
 _MORE_OF_THE_HARD = (*FAMILIES, *("relation",) * 2, *("size",) * 3, "same_category", "true_or_false")
-_FIRST_FAMILIES = ("what", "where", "is_there", "how_many", "colour", "category")
 PRESETS = {
     "tiny": Preset("core16", 64, 2, 4, 16, 0.75, 0.25, 32, families=_FIRST_FAMILIES, languages=("en",)),
-    "laptop": Preset("core64", 96, 3, 6, 32, 60, 0.15, 64, families=_MORE_OF_THE_HARD, conversations=13),
+    "laptop": Preset(
+        *("core64", 96, 3, 6, 32, 60, 0.15, 64), precision="bf16", families=_MORE_OF_THE_HARD, conversations=13
+    ),
     "gpu": Preset(
         *("all", 256, 6, 8, 256, 3, 0.3, 512, (64, 128, 256), "bf16"), families=_MORE_OF_THE_HARD, conversations=13
     ),
 }
 CONTEXT_LENGTH = 384
+_ROW_LENGTH = 48  # tokens: few conversations are longer, and short rows leave little to compare in vain
 _VALIDATION_SEED = "validation"
 
 
@@ -115,7 +119,8 @@ class PresetRun:
 
     def _timed(self, share: float, **changes: Any) -> TrainingSettings:
         """The settings of a stage that takes this share of the preset's minutes."""
-        base = TrainingSettings(minutes=self.preset.minutes * share, seed=self.seed, precision=self.preset.precision)
+        precision = self.preset.precision if has_fast_bfloat16(self.device) else "no"
+        base = TrainingSettings(minutes=self.preset.minutes * share, seed=self.seed, precision=precision)
         return replace(base, **(changes | self.settings))
 
     def learn_names(self) -> list[dict]:
@@ -151,6 +156,7 @@ class PresetRun:
             families=families,
             languages=languages,
             conversations=self.preset.conversations,
+            row_length=_ROW_LENGTH,
         )
         return Trainer(
             objective,

@@ -58,6 +58,14 @@ class TrainingSettings:
                 raise ValueError(f"unknown {name} {value!r}: choose {' or '.join(map(repr, known))}")
 
 
+def has_fast_bfloat16(device: str | torch.device) -> bool:
+    """Whether "bf16" saves time there: on a GPU, or a CPU with instructions for it (elsewhere it is emulated)."""
+    if torch.device(device).type != "cpu":
+        return True
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
+
+
 def rate_at(progress: float, step: int, settings: TrainingSettings) -> float:
     """The share of the full learning rate: linear warm-up over steps, a plateau, a linear fall. progress: 0..1."""
     warmup = min(1.0, (step + 1) / settings.warmup_steps)

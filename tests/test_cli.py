@@ -521,6 +521,9 @@ def test_cuda_is_chosen_where_there_is_one(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert options.choose_device("auto").type == options.choose_device("cuda").type == "cuda"
     assert options.choose_device("cpu").type == "cpu"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert options.choose_device("auto").index == options.choose_device("cuda").index == 3
+    assert options.choose_device("cpu").index is None
 
 
 # Bad input: models

@@ -13,7 +13,7 @@ from small_models import small_gpt4v
 from torch import nn
 
 from minigpt4v.objectives import AnswerObjective
-from minigpt4v.recipe import TrainingSettings, make_optimizers, rate_at
+from minigpt4v.recipe import TrainingSettings, has_fast_bfloat16, make_optimizers, rate_at
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,18 @@ def test_adamw_can_have_the_matrices_too():
 
 def test_the_settings_are_plain_numbers():
     assert json.loads(json.dumps(dataclasses.asdict(SCHEDULE))) == dataclasses.asdict(SCHEDULE)
+
+
+@pytest.mark.parametrize(
+    ("device", "able", "fast"),
+    [
+        ("cpu", {"avx512_bf16": True, "amx_bf16": False}, True),
+        ("cpu", {"avx512_bf16": False, "amx_bf16": True}, True),
+        ("cpu", {"bf16": True}, True),  # as ARM processors name it
+        ("cpu", {"avx512_bf16": False, "avx512_f": True}, False),
+        ("cuda", {}, True),
+    ],
+)
+def test_bfloat16_is_fast_where_there_are_instructions_for_it(monkeypatch, device, able, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert has_fast_bfloat16(device) is fast

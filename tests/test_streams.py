@@ -54,6 +54,18 @@ def questions(stream: SceneStream, step: int) -> list[str]:
     return rows
 
 
+def test_short_rows_ask_what_one_long_row_asks():
+    long, short = seeing(), seeing(row_length=60)
+    packed, cut = long.batch(2), short.batch(2)
+    assert cut["count"] == packed["count"]
+    assert torch.equal(cut["images"], packed["images"])
+    for picture in range(6):
+        asked = [packed["labels"][picture], cut["labels"][cut["picture"] == picture]]
+        first, second = (sorted(labels[labels != IGNORED].tolist()) for labels in asked)
+        assert first == second
+    assert cut["ids"].shape[1] < packed["ids"].shape[1]
+
+
 # -- a pure function --------------------------------------------------------------------------------------------------
 
 

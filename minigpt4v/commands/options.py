@@ -6,6 +6,7 @@ compares them with the library's.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,8 @@ def choose_device(name: str) -> torch.device:
         raise BadInput("no CUDA device was found: use --device cpu, or install a PyTorch build for your GPU")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one process of torchrun for each GPU
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
 
 

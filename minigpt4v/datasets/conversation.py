@@ -41,6 +41,13 @@ class Tokens:
     positions: list[int]
     segments: list[int]
 
+    def append(self, ids: Sequence[int], labels: Sequence[int], start: int, segment: int) -> None:
+        """Add a conversation as a segment whose positions count from `start`."""
+        self.ids.extend(ids)
+        self.labels.extend(labels)
+        self.positions.extend(range(start, start + len(ids)))
+        self.segments.extend([segment] * len(ids))
+
 
 class ConversationEncoder:
     """Turns conversations into token ids, labels, positions and segments."""
@@ -85,12 +92,29 @@ class ConversationEncoder:
         prefix = self.prefix(images)
         row = Tokens([*prefix], [IGNORED] * len(prefix), list(range(len(prefix))), [0] * len(prefix))
         for number, turns in enumerate(conversations, start=1):
-            ids, labels = self.turns(turns)
-            row.ids.extend(ids)
-            row.labels.extend(labels)
-            row.positions.extend(range(len(prefix), len(prefix) + len(ids)))
-            row.segments.extend([number] * len(ids))
+            row.append(*self.turns(turns), len(prefix), number)
         return row
+
+    def short_rows(
+        self, conversations: Sequence[Sequence[Sequence[Turn]]], length: int = 64
+    ) -> dict[str, torch.Tensor]:
+        """The conversations about each picture in rows of at most `length` tokens (more where one alone is longer).
+
+        ids, labels, positions, segments [r, t] as of `batch`, but without the picture in front; picture [r] is the
+        number of the picture that a row is about. Longest first, each conversation goes where it still fits.
+        """
+        rows: list[Tokens] = []
+        pictures: list[int] = []
+        for picture, about in enumerate(conversations):
+            mine: list[Tokens] = []
+            for number, (ids, labels) in enumerate(sorted(map(self.turns, about), key=lambda both: -len(both[0])), 1):
+                row = next((row for row in mine if len(row.ids) + len(ids) <= length), None)
+                if row is None:
+                    mine.append(row := Tokens([], [], [], []))
+                row.append(ids, labels, self.tokens_per_image, number)
+            rows += mine
+            pictures += [picture] * len(mine)
+        return self.batch(rows) | {"picture": torch.tensor(pictures)}
 
     def batch(self, rows: Sequence[Tokens]) -> dict[str, torch.Tensor]:
         """Rows [b] -> ids, labels, positions, segments, each int64 [b, t], padded on the right.

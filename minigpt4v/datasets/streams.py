@@ -43,6 +43,8 @@ class SceneStream(_Scenes):
 
     families may hold a family more than once: that makes it so many times as frequent. conversations: how many
     entries of it are drawn for a scene, those that the scene does not allow included; None = all, in order.
+    row_length: None packs all conversations about a picture into one row behind it; a number puts them into short rows
+    that share the picture (`ConversationEncoder.short_rows`).
     """
 
     name = "seeing"
@@ -57,10 +59,11 @@ class SceneStream(_Scenes):
         families: Sequence[str] = FAMILIES,
         languages: Sequence[str] = LANGUAGES,
         conversations: int | None = None,
+        row_length: int | None = None,
     ):
         super().__init__(world, batch_size, seed, device)
         self.encoder, self.families, self.languages = encoder, families, languages
-        self.conversations = conversations
+        self.conversations, self.row_length = conversations, row_length
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, torch.Tensor | int]:
         """ids, labels, positions, segments [b, t], images [b, 3, 64, 64], count = the number of answers."""
@@ -70,15 +73,24 @@ class SceneStream(_Scenes):
             scenes.append(random_scene(self.world, rng))
             families = rng.sample(self.families, self.conversations) if self.conversations else self.families
             conversations.append(ask_all(self.world, scenes[-1], rng, families, self.languages))
-        batch = pack_batch(conversations, self.encoder, self.renderer.device)
+        batch = pack_batch(conversations, self.encoder, self.renderer.device, self.row_length)
         return batch | {"images": self.pictures(scenes, step, part, parts)}
 
 
 def pack_batch(
-    conversations: Sequence[Sequence[Conversation]], encoder: ConversationEncoder, device: torch.device
+    conversations: Sequence[Sequence[Conversation]],
+    encoder: ConversationEncoder,
+    device: torch.device,
+    row_length: int | None = None,
 ) -> dict[str, torch.Tensor | int]:
-    """The conversations about each picture: ids, labels, positions, segments [b, t]; count = the number of answers."""
-    batch = encoder.batch([encoder.pack(about) for about in conversations])
+    """The conversations about each picture: ids, labels, positions, segments [b, t]; count = the number of answers.
+
+    With a row_length as of `ConversationEncoder.short_rows`, with the number of each row's picture.
+    """
+    if row_length:
+        batch = encoder.short_rows(conversations, row_length)
+    else:
+        batch = encoder.batch([encoder.pack(about) for about in conversations])
     count = sum(len(turns) for about in conversations for turns in about)
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()} | {"count": count}
 
@@ -93,6 +105,11 @@ def scene_batch(
     return pack_batch(conversations, encoder, renderer.device) | {"images": renderer(scenes)}
 
 
+def _noun_at(scene: Scene, place: str) -> int:
+    thing = scene.at(place)
+    return thing.noun if thing else IGNORED
+
+
 class NamingStream(_Scenes):
     """Scenes and the name of the thing at each place."""
 
@@ -102,10 +119,7 @@ class NamingStream(_Scenes):
         """images [b, 3, 64, 64]; labels [b, 5]: the noun at each of `PLACES`, `IGNORED` where there is none."""
         numbers = share(self.batch_size, part, parts)
         scenes = [random_scene(self.world, self.source(step, number)) for number in numbers]
-        labels = torch.full((len(scenes), len(PLACES)), IGNORED)
-        for i, scene in enumerate(scenes):
-            for thing in scene.objects:
-                labels[i, PLACES.index(thing.place)] = thing.noun
+        labels = torch.tensor([[_noun_at(scene, place) for place in PLACES] for scene in scenes])
         count = int((labels != IGNORED).sum())
         return {
             "images": self.pictures(scenes, step, part, parts),
