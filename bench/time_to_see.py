@@ -85,6 +85,14 @@ def _train(options: argparse.Namespace) -> None:
     run.train()
 
 
+def _without_folder(words: list[str]) -> list[str]:
+    """The command line without `--keep FOLDER`, which is nobody else's."""
+    if "--keep" not in words:
+        return words
+    place = words.index("--keep")
+    return words[:place] + words[place + 2 :]
+
+
 def _result(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The curve during training, and the accuracies on fresh scenes afterwards."""
     entries = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -97,6 +105,7 @@ def _result(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         split: {name: row["accuracy"] for name, row in score["families"].items()} for split, score in scores.items()
     }
     return about() | {
+        "command": "python -m bench.time_to_see " + " ".join(_without_folder(sys.argv[1:])),
         "seed": options.seed,
         "minutes": options.minutes,
         "left_out": options.leave_out,
