@@ -23,6 +23,7 @@ from torch import nn
 from bench import RESULTS_FOLDER
 from minigpt4v.datasets.conversation import IGNORED
 from minigpt4v.gpt4v import GPT4V
+from minigpt4v.objectives import hidden_states
 from minigpt4v.paths import write_atomically
 from minigpt4v.presets import PRESETS, PresetRun, make_model
 from minigpt4v.training import Stream, Trainer
@@ -75,11 +76,8 @@ class TokenObjective(nn.Module):
     def forward(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
         """Summed loss of a batch of `SceneStream`, and 0."""
         targets = targets_of(batch, self.questions)
-        hidden = self.model.hidden(
-            batch["ids"], batch["images"], segments=batch["segments"], positions=batch["positions"]
-        )
         counted = targets != IGNORED
-        logits = self.model.gpt.head(hidden[:, :-1][counted])
+        logits = self.model.gpt.head(hidden_states(self.model, batch)[:, :-1][counted])
         return F.cross_entropy(logits, targets[counted], reduction="sum"), torch.zeros(())
 
 

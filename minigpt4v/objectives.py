@@ -17,6 +17,13 @@ from minigpt4v.gpt4v import GPT4V
 from minigpt4v.shared_prefix import hidden_behind_pictures
 
 
+def hidden_states(model: GPT4V, batch: dict) -> torch.Tensor:
+    """What a model makes of the tokens of a batch, [b, t, width], in long rows or in short ones."""
+    if "picture" in batch:
+        return hidden_behind_pictures(model, batch)
+    return model.hidden(batch["ids"], batch["images"], segments=batch["segments"], positions=batch["positions"])
+
+
 class AnswerObjective(nn.Module):
     """Loss on what the assistant says, and on nothing else; each answer counts the same, however long it is.
 
@@ -50,12 +57,7 @@ class AnswerObjective(nn.Module):
 
     def _answer_tokens(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits [n, vocabulary] and labels [n] of the n answer tokens of a batch of conversations."""
-        if "picture" in batch:
-            hidden = hidden_behind_pictures(self.model, batch)
-        else:
-            hidden = self.model.hidden(
-                batch["ids"], batch["images"], segments=batch["segments"], positions=batch["positions"]
-            )
+        hidden = hidden_states(self.model, batch)
         labels = batch["labels"][:, 1:]  # token t is predicted from token t-1
         is_answer = labels != IGNORED
         # the head is the widest matrix of a small model: apply it only where something is to be said
