@@ -1,6 +1,6 @@
 """How soon does a preset see? Accuracy against the clock, from random weights, on fresh scenes of unused seeds.
 
-    python -m bench.time_to_see --minutes 5 --seed 0                        # a run of `laptop`, two processes
+    python -m bench.time_to_see --minutes 5 --seed 0                        # a run of `laptop`, two threads
     python -m bench.time_to_see --minutes 2 --leave-out fluent --set naming_share=0.3
 
 `--leave-out` holds a training style out instead of Twemoji: that is how settings are chosen. `--set` changes fields of
@@ -36,7 +36,7 @@ _PRESET_FIELDS = {field.name for field in fields(Preset)}
 
 
 def main() -> None:
-    """Start the run in processes of one thread each, evaluate what it made, and add the result to the record."""
+    """Train in one process with two threads or in more with one each; evaluate what that made; add it to the record."""
     options = _options()
     if "LOCAL_RANK" in os.environ:  # one of the processes that were started below
         _train(options)
@@ -59,7 +59,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--leave-out", default=HELD_OUT_STYLE, metavar="STYLE")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=1000, help="fresh ones of each split, for the evaluation")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--name", default="trial")

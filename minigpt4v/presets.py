@@ -61,7 +61,7 @@ PRESETS = {
     ),
 }
 CONTEXT_LENGTH = 384
-_ROW_LENGTH = 48  # tokens: few conversations are longer, and short rows leave little to compare in vain
+_ROW_LENGTH = 48  # tokens: hardly any conversation is longer, and short rows leave little to compare in vain
 _VALIDATION_SEED = "validation"
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class SharedPrefix(KeyValueCache):
     """Keys and values of prefixes [b, t], for rows of tokens that come behind one of them each.
 
-    The first pass through the model fills it; `behind` then gives the cache for the rows.
+    The first pass through the model fills it; `behind` then gives the cache for the rows. It only grows: to select,
+    repeat or truncate is for writing text.
     """
 
     def __init__(self, layers: int) -> None:
@@ -30,11 +31,6 @@ class SharedPrefix(KeyValueCache):
         self.reader = None
         self._stored: list[tuple[Tensor, Tensor]] = []
         self._prefix_of: Tensor | None = None
-
-    @property
-    def length(self) -> int:
-        """Number of tokens in front of a row."""
-        return min(self.lengths)
 
     def behind(self, prefix_of: Tensor) -> SharedPrefix:
         """The cache for rows [r] of which each comes behind the prefix of that number; prefix_of: int64 [r]."""

@@ -41,7 +41,15 @@ def test_the_folder_is_nobody_elses():
 def test_a_run_is_measured_on_fresh_scenes_of_both_kinds(options, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
     time_to_see._train(options)
+    tested = []
+
+    def evaluate(model, world, *rest):
+        tested.append(world.held_out_style)
+        return evaluate_split(model, world, *rest)
+
+    monkeypatch.setattr(time_to_see, "evaluate_split", evaluate)
     result = time_to_see._result(options, tmp_path)
+    assert tested == ["fluent", "fluent"]
     assert result["steps"] == 4
     assert len(result["curve"]) == 2
     assert str(tmp_path) not in str(result)

@@ -283,3 +283,17 @@ def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     PresetRun(SMALL, settings=SHORT | {"steps": 1}).train()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_questions_stand_in_short_rows():
+    run = PresetRun(SMALL, settings={"steps": 1, "minutes": None})
+    batch = run._seeing_trainer().stream.batch(0)
+    assert "picture" in batch
+    assert batch["ids"].shape[1] <= 48
+
+
+@pytest.mark.parametrize(("able", "precision"), [(True, "bf16"), (False, "no")])
+def test_bfloat16_is_left_off_where_it_would_be_slow(monkeypatch, able, precision):
+    monkeypatch.setattr(presets, "has_fast_bfloat16", lambda device: able)
+    run = PresetRun(replace(SMALL, precision="bf16"), settings={"steps": 1, "minutes": None})
+    assert run._timed(1.0).precision == precision
