@@ -79,7 +79,7 @@ def trainers(preset_name: str, device: str) -> list[tuple[str, Trainer]]:
     objective = NamingObjective(run.model.encoder, run.world.trained, preset.width).to(device)
     stream = NamingStream(run.world, preset.naming_batch_size, 0, device)
     settings = TrainingSettings(steps=10**6, precision=preset.precision, encoder_rate=1.0)
-    return [("naming", Trainer(objective, stream, settings)), ("seeing", run._seeing_trainer())]
+    return [("naming", Trainer(objective, stream, settings)), ("sentences", run._sentences_trainer())]
 
 
 def share(trainer: Trainer, steps: int) -> dict[str, Spread]:

@@ -75,7 +75,7 @@ def measure(rounds: int, launches: int, steps: int) -> None:
         "exponent of the cost of a step in",
         [(f"{what} {name}", found[name]) for what, found in grown.items() for name in ("all", "two largest")],
     )
-    record.print_table("laptop, seeing, a step", shared.items())
+    record.print_table("laptop, sentences, a step", shared.items())
     about = record.about(rounds=rounds, base=BASE, batch=BATCH, launches=launches, steps=steps)
     record.save("scaling", {"about": about, "growth": grown, "processes": shared})
 
@@ -158,7 +158,7 @@ def launch(number: int, each: int, steps: int) -> float:
 def take_steps(found: Path, steps: int) -> None:
     """What each process does: training steps of `laptop`, the first of which does not count."""
     preset = replace(PRESETS["laptop"], minutes=10**6)
-    trainer = PresetRun(preset)._seeing_trainer()
+    trainer = PresetRun(preset)._sentences_trainer()
     seconds = []
     for _ in range(1 + steps):
         started = time.perf_counter()

@@ -29,6 +29,7 @@ from minigpt4v.datasets.emoji import HELD_OUT_STYLE
 from minigpt4v.datasets.scenes import load_world
 from minigpt4v.evaluation import evaluate_split
 from minigpt4v.gpt4v import GPT4V
+from minigpt4v.paths import write_atomically
 from minigpt4v.presets import Preset, PresetRun, find_preset
 
 _SCENES_SEED = "time-to-see"  # no training and no other evaluation draws from it
@@ -38,14 +39,17 @@ _PRESET_FIELDS = {field.name for field in fields(Preset)}
 def main() -> None:
     """Train in one process with two threads or in more with one each; evaluate what that made; add it to the record."""
     options = _options()
-    if "LOCAL_RANK" in os.environ:  # one of the processes that were started below
+    if "BENCH_WORKER" in os.environ:  # one of the processes that were started below
         _train(options)
         return
     folder = Path(options.keep or tempfile.mkdtemp())
     count = str(options.processes)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
-    command += ["-m", "bench.time_to_see", *sys.argv[1:], "--keep", str(folder)]
-    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": str(max(1, 2 // options.processes))})
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count] if options.processes > 1 else []
+    )
+    command = [sys.executable, *launcher, "-m", "bench.time_to_see", *sys.argv[1:], "--keep", str(folder)]
+    threads = {"OMP_NUM_THREADS": str(max(1, 2 // options.processes)), "BENCH_WORKER": "1"}
+    subprocess.run(command, check=True, env=os.environ | threads)
     result = _result(options, folder)
     path = RESULTS_FOLDER / "time_to_see.json"
     runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -68,7 +72,7 @@ def _options() -> argparse.Namespace:
 
 
 def _changes(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What --set says about the preset, and about the settings of its second stage."""
+    """What --set says about the preset, and about the settings of all its stages."""
     pairs = {name: ast.literal_eval(value) for name, value in (one.split("=", 1) for one in options.set)}
     preset = {name: value for name, value in pairs.items() if name in _PRESET_FIELDS}
     return preset, {name: value for name, value in pairs.items() if name not in _PRESET_FIELDS}
@@ -83,6 +87,8 @@ def _train(options: argparse.Namespace) -> None:
         preset, folder=Path(options.keep), seed=options.seed, world=world, settings={"evaluate_every": 250} | settings
     )
     run.train()
+    stages = {title: history[-1] for title, history in run.histories.items()}
+    write_atomically(Path(options.keep) / "stages.json", json.dumps(stages))
 
 
 def _without_folder(words: list[str]) -> list[str]:
@@ -96,8 +102,8 @@ def _without_folder(words: list[str]) -> list[str]:
 def _result(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The curve during training, and the accuracies on fresh scenes afterwards."""
     entries = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-    naming = options.minutes * 60 - entries[-1]["seconds"]
-    curve = [[round(entry["seconds"] + naming), entry["held_out_accuracy"]] for entry in entries if "families" in entry]
+    curve = [[round(entry["seconds"]), entry["held_out_accuracy"]] for entry in entries if "families" in entry]
+    stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
     model = GPT4V.from_pretrained(folder)
     world = load_world(find_preset(options.preset).world, options.leave_out)
     scores = {s: evaluate_split(model, world, s, options.scenes, _SCENES_SEED) for s in ("seen", "style")}
@@ -115,6 +121,7 @@ def _result(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "seen": scores["seen"]["accuracy"],
         "style": scores["style"]["accuracy"],
         "families": families,
+        "stages": stages,
         "curve": curve,
     }
 

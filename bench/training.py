@@ -97,7 +97,7 @@ def measure(run: PresetRun, variant: Variant, starts: dict[str, dict], steps: in
     """One run of a variant from its start: accuracy by step, per family at the end, and CPU seconds."""
     run.model.load_state_dict(starts[variant.start])
     run.settings = {"steps": steps, "minutes": None, "evaluate_every": EVALUATE_EVERY} | variant.settings
-    trainer = run._seeing_trainer()
+    trainer = run._sentences_trainer()
     if variant.loss != "answers":
         questions = variant.loss == "all tokens"
         objective, stream = TokenObjective(run.model, questions), TokenStream(trainer.stream, questions)

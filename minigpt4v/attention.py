@@ -48,8 +48,11 @@ def scaled_dot_product_attention(
         weights = scores.softmax(dim=-1)
     else:
         check_mask(mask, query.shape[-2], key.shape[-2])
-        weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
-        weights = weights.masked_fill(~mask, 0.0)  # a row that may look nowhere is 0 / 0 = NaN up to here
+        nowhere = ~mask.any(dim=-1, keepdim=True)  # for a moment such tokens look everywhere: 0 / 0 would be NaN
+        hidden = torch.where(mask | nowhere, 0.0, -math.inf).to(scores.dtype)
+        weights = (scores + hidden).softmax(dim=-1)
+        if nowhere.any():
+            weights = weights.masked_fill(nowhere, 0.0)
     return einsum(weights, value, "... t s, ... s v -> ... t v"), weights
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, reduce
+from einops import rearrange, reduce, repeat
 from torch import nn
 
 from minigpt4v.datasets.conversation import IGNORED
@@ -26,29 +26,54 @@ class NamingObjective(nn.Module):
     """Cross-entropy of the name of the thing at each place.
 
     What the encoder says about a place is the mean of its tokens there: of a quarter of the grid, or of the whole grid
-    for a close-up in the middle.
+    for a close-up in the middle. With `every_token` it learns more: each token is to name the thing by itself. Then a
+    model that looks at a single token of a thing knows what it is.
     """
 
-    def __init__(self, encoder: ConvEncoder | PatchEncoder, nouns: int, width: int):
+    def __init__(self, encoder: ConvEncoder | PatchEncoder, nouns: int, width: int, *, every_token: bool = False):
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.every_token = encoder, every_token
         self.classifier = nn.Linear(width, nouns, bias=False)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """images [b, 3, 64, 64] -> scores [b, 5 places, nouns], places as in `scenes.PLACES`."""
-        tokens = self.encoder.features(images)
-        side = int(tokens.shape[1] ** 0.5)
-        grid = rearrange(tokens, "b (y x) d -> b y x d", y=side)
+        grid = self._grid(images)
         quarters = reduce(grid, "b (qy y) (qx x) d -> b (qy qx) d", "mean", qy=2, qx=2)
         whole = reduce(quarters, "b q d -> b 1 d", "mean")
         return _LOGIT_SCALE * self.classifier(torch.cat([quarters, whole], dim=1))
 
+    def _grid(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.encoder.features(images)
+        return rearrange(tokens, "b (y x) d -> b y x d", y=int(tokens.shape[1] ** 0.5))
+
     def forward(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed loss and the number of right names of a batch of `NamingStream`."""
-        labels = rearrange(batch["labels"], "b place -> (b place)")
-        logits = rearrange(self.logits(batch["images"]).float(), "b place noun -> (b place) noun")
+        """Summed loss and the number of right names of a batch of `NamingStream`.
+
+        With `every_token`, as if each thing had one token: the sum over things of what its tokens have on average.
+        """
+        if self.every_token:
+            grid = self._grid(batch["images"])
+            labels = token_labels(batch["labels"], grid.shape[1])
+            logits = _LOGIT_SCALE * self.classifier(grid)
+            share = batch["count"] / (labels != IGNORED).sum().clamp(min=1)
+        else:
+            labels, logits, share = batch["labels"], self.logits(batch["images"]), 1
+        labels, logits = labels.flatten(), logits.float().flatten(end_dim=-2)
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
-        return loss, (logits.argmax(-1) == labels).sum()
+        return share * loss, share * (logits.argmax(-1) == labels).sum()
+
+
+def token_labels(labels: torch.Tensor, side: int) -> torch.Tensor:
+    """What each token of a grid is to name, [b, side, side], given the noun at each of `scenes.PLACES`, [b, 5].
+
+    A quarter's tokens name the thing there; the middle half, each way, names a close-up.
+    """
+    quarters = rearrange(labels[:, :4], "b (qy qx) -> b qy qx", qy=2)
+    grid = repeat(quarters, "b qy qx -> b (qy y) (qx x)", y=side // 2, x=side // 2).clone()
+    core = slice(side // 4, side - side // 4)
+    close_up = rearrange(labels[:, 4], "b -> b 1 1")
+    grid[:, core, core] = torch.where(close_up != IGNORED, close_up, grid[:, core, core])
+    return grid
 
 
 @torch.no_grad()

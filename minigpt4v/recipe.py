@@ -18,6 +18,7 @@ class TrainingSettings:
 
     steps: int | None = None
     minutes: float | None = None
+    enough: float | None = None  # share of right answers, over `log_every` steps of training, that ends it earlier
     learning_rate: float = 3e-3  # AdamW: embeddings, norms, biases, the encoder
     matrix_learning_rate: float = 0.02  # of the matrices of the transformer's blocks
     optimizer: str = "muon"  # what moves these matrices: "muon" or "adamw"
@@ -44,6 +45,8 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{name} is {value}: give a number above 0")
+        if self.enough is not None and not 0 < self.enough <= 1:
+            raise ValueError(f"enough is {self.enough}: give a share of right answers, above 0 and at most 1")
         if self.decay_share > 1:
             raise ValueError(f"decay_share is {self.decay_share}: give a share of the training, at most 1")
         if not 0 <= self.weight_decay < math.inf:

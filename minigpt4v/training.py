@@ -28,6 +28,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from minigpt4v.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from minigpt4v.memory import keep_freed_memory
 from minigpt4v.paths import write_atomically
 from minigpt4v.recipe import TrainingSettings, make_optimizers, rate_at
 
@@ -68,6 +69,8 @@ class Trainer:
         title: str = "training",
     ):
         self.accelerator = _new_accelerator(settings.precision, next(objective.parameters()).device)
+        if self.accelerator.device.type == "cpu":
+            keep_freed_memory()
         optimizers = make_optimizers(objective, settings)
         self.objective, *self.optimizers = self.accelerator.prepare(objective, *optimizers)
         self._full_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
@@ -121,6 +124,15 @@ class Trainer:
         by_clock = self.seconds / (60 * self.settings.minutes) if self.settings.minutes else 0.0
         return min(1.0, max(by_steps, by_clock))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether training has come to its end, or has learned enough."""
+        latest = next((entry for entry in reversed(self.history) if "training_accuracy" in entry), None)
+        enough = self.settings.enough
+        return self.progress >= 1 or (
+            enough is not None and latest is not None and latest["training_accuracy"] >= enough
+        )
+
     # -- the loop -----------------------------------------------------------------------------------------------
 
     def run(self) -> list[dict[str, Any]]:
@@ -134,14 +146,14 @@ class Trainer:
             tqdm(total=100, desc=self.title, unit="%", disable=not sys.stderr.isatty(), bar_format=_BAR) as bar,
             self._catch_interrupt(),
         ):
-            while self.progress < 1:
+            while not self.is_over:
                 started = time.perf_counter()
                 self._totals += self.train_step()
                 self.seconds += time.perf_counter() - started
                 stop = self._agree()
-                done = self.progress >= 1
-                if self.step % self.settings.log_every == 0 or done:
+                if self.step % self.settings.log_every == 0 or self.is_over:
                     self._log(bar)
+                done = self.is_over
                 if self.evaluate and (self.step % self.settings.evaluate_every == 0 or done):
                     self._evaluate(self.evaluate)
                 if self.step % self.settings.checkpoint_every == 0 or done or stop:

@@ -123,7 +123,7 @@ def test_the_pipeline_is_measured(monkeypatch, results):
     found = results["pipeline"]
     assert set(found["a second"]["core16"]) == {"scenes", "questions", "packed rows", "augmented pictures"}
     assert all(min(rate) > 0 for rate in found["a second"]["core16"].values())
-    for stage in ("naming", "seeing"):
+    for stage in ("naming", "sentences"):
         assert 0 < min(found["a step"]["tiny"][stage]["batch, share"]) < 1
 
 

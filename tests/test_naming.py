@@ -10,7 +10,7 @@ from minigpt4v.datasets.conversation import IGNORED
 from minigpt4v.datasets.emoji import Noun
 from minigpt4v.datasets.scenes import PLACES, load_world, scenes_of
 from minigpt4v.datasets.streams import NamingStream
-from minigpt4v.naming import NamingObjective, align_names
+from minigpt4v.naming import NamingObjective, align_names, token_labels
 from minigpt4v.tokenizer import Tokenizer
 from minigpt4v.vision import VisionConfig, make_encoder
 
@@ -61,6 +61,38 @@ def test_right_names_are_counted():
     labels[1] = IGNORED
     assert objective({"images": images, "labels": labels})[1].item() == 14
     assert objective({"images": images, "labels": best})[1].item() == 20
+
+
+@pytest.mark.parametrize("side", [2, 4, 8])
+def test_every_token_is_told_what_it_shows(side):
+    rng = torch.Generator().manual_seed(side)
+    quarters = torch.randint(0, NOUNS, (6, 4), generator=rng)
+    quarters[1, 2] = IGNORED
+    close_up = torch.tensor([IGNORED] * 4 + [3, 5])
+    quarters[4:] = IGNORED  # a close-up is alone in its picture
+    grid = token_labels(torch.cat([quarters, close_up[:, None]], dim=1), side)
+    assert grid.shape == (6, side, side)
+    for picture in range(6):
+        for row in range(side):
+            for column in range(side):
+                middle = all(side / 4 <= place + 0.5 <= 3 * side / 4 for place in (row, column))
+                quarter = quarters[picture, 2 * (row >= side / 2) + (column >= side / 2)].item()
+                alone = close_up[picture].item() if middle else IGNORED
+                assert grid[picture, row, column] == (quarter if picture < 4 else alone)
+
+
+def test_every_token_is_to_name_the_thing():
+    """The loss of one thing is the mean over its tokens, each by itself."""
+    objective, images = objective_of("conv", 32), torch.rand(2, 3, 32, 32)
+    objective.every_token = True
+    labels = torch.full((2, 5), IGNORED)
+    labels[0, 1], labels[1, 2] = 6, 0
+    loss, right = objective({"images": images, "labels": labels, "count": 2})
+    logits = 3 * objective.classifier(objective.encoder.features(images)).reshape(2, 4, 4, NOUNS)
+    seen = [(logits[0, :2, 2:], 6), (logits[1, 2:, :2], 0)]
+    expected = [F.cross_entropy(tokens.reshape(4, NOUNS), torch.full((4,), label)) for tokens, label in seen]
+    close(loss, sum(expected))
+    close(right, sum((tokens.argmax(-1) == label).float().mean() for tokens, label in seen))
 
 
 def test_the_stream_and_the_objective_mean_the_same_places():

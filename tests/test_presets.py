@@ -13,13 +13,15 @@ from minigpt4v.checkpoint import checkpoints_in
 from minigpt4v.datasets.conversation import ConversationEncoder, Turn
 from minigpt4v.datasets.phrasings import FAMILIES
 from minigpt4v.datasets.scenes import load_world
-from minigpt4v.datasets.streams import NamingStream, SceneStream
+from minigpt4v.datasets.streams import ComparingStream, FirstWordsStream, NamingStream, PointingStream, SceneStream
 from minigpt4v.evaluation import MAX_ANSWER_TOKENS
 from minigpt4v.gpt4v import GPT4V
 from minigpt4v.presets import CONTEXT_LENGTH, PRESETS, PresetRun, find_preset, held_out_accuracy, make_model
 from minigpt4v.training import Trainer
 
-SMALL = replace(PRESETS["tiny"], batch_size=4, naming_batch_size=8)
+SMALL = replace(
+    PRESETS["tiny"], batch_size=4, naming_batch_size=8, pointing_steps=5, first_words_steps=6, comparing_steps=7
+)
 SHORT = {"steps": 12, "minutes": None, "warmup_steps": 4, "log_every": 4, "evaluate_every": 6, "checkpoint_every": 6}
 
 
@@ -99,7 +101,7 @@ def test_a_seed_fixes_the_weights():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> PresetRun:
-    """A short run of both stages, from its beginning to its end."""
+    """A short run of all stages, from its beginning to its end."""
     run = PresetRun(SMALL, folder=tmp_path_factory.mktemp("whole"), settings=SHORT)
     run.history = run.train()
     return run
@@ -144,7 +146,7 @@ def crash(monkeypatch, stream: type, step: int, folder: Path) -> None:
     real = stream.batch
 
     def batch(self, number: int, part: int = 0, parts: int = 1) -> dict:
-        if number == step:
+        if number == step and type(self) is stream:
             raise Crash
         return real(self, number, part, parts)
 
@@ -161,7 +163,8 @@ def test_a_run_goes_on_where_it_stopped(whole, tmp_path, monkeypatch):
     assert GPT4V.from_pretrained(tmp_path)
 
     resumed = PresetRun(SMALL, folder=tmp_path, settings=SHORT)
-    monkeypatch.setattr(resumed, "learn_names", lambda: pytest.fail("the names are known"))
+    for stage in ("learn_names", "learn_to_point", "learn_first_words", "learn_to_compare"):
+        monkeypatch.setattr(resumed, stage, lambda: pytest.fail("that is learned"))
     history = resumed.train(resume=True)
     assert timeless(history) == timeless(whole.history)
     assert same(resumed.model, whole.model)
@@ -178,46 +181,95 @@ def test_a_run_that_goes_on_keeps_its_tokenizer(whole, tmp_path, monkeypatch):
     assert same(resumed.model, whole.model)
 
 
-def test_a_run_that_stopped_in_its_first_stage_begins_again(whole, tmp_path, monkeypatch):
-    crash(monkeypatch, NamingStream, 5, tmp_path)
+@pytest.mark.parametrize("stream", [NamingStream, PointingStream, FirstWordsStream, ComparingStream])
+def test_a_run_that_stopped_in_an_early_stage_begins_again(whole, tmp_path, monkeypatch, stream):
+    crash(monkeypatch, stream, 5, tmp_path)
     resumed = PresetRun(SMALL, folder=tmp_path, settings=SHORT)
     assert timeless(resumed.train(resume=True)) == timeless(whole.history)
     assert same(resumed.model, whole.model)
 
 
-def test_the_stages_share_the_minutes_and_follow_each_other(monkeypatch):
-    """Naming comes first, at the encoder's full rate; then names are aligned; then seeing begins from the weights."""
-    seen = []
-    real_align = presets.align_names
+def watch_stages(monkeypatch, seconds: float = 0.0) -> list[tuple[Trainer, float, bool]]:
+    """The trainers of a run in the order in which they ran, their clocks as they began, and whether names were aligned.
+
+    Nothing is trained; each stage says that it took so many seconds.
+    """
+    seen: list[tuple[Trainer, float, bool]] = []
+    aligned = []
 
     def run(self: Trainer) -> list:
-        seen.append((self.title, self.settings))
-        return []
+        seen.append((self, self.seconds, bool(aligned)))
+        return [{"step": 1, "seconds": seconds}]
 
-    def align(model, classifier, nouns) -> int:
-        seen.append(("aligned", len(nouns)))
-        return real_align(model, classifier, nouns)
-
+    real = presets.align_names
     monkeypatch.setattr(Trainer, "run", run)
-    monkeypatch.setattr(presets, "align_names", align)
-    preset = replace(SMALL, minutes=8, naming_share=0.25)
-    preset_run = PresetRun(preset, seed=5)
-    preset_run.train()
-    (first, naming), aligned, (second, seeing) = seen
-    assert (first, aligned, second) == ("naming", ("aligned", 16), "seeing")
-    assert (naming.minutes, seeing.minutes) == (2, 6)
-    assert (naming.encoder_rate, seeing.encoder_rate) == (1.0, 0.3)
-    assert naming.seed == seeing.seed == 5
-    embedding = preset_run.model.gpt.token_embedding.weight
-    (token,) = preset_run.model.tokenizer.encode(f" {preset_run.world.nouns[3].en}")
+    monkeypatch.setattr(presets, "align_names", lambda *given: aligned.append(real(*given)))
+    return seen
+
+
+def test_the_stages_follow_each_other_on_one_clock(monkeypatch):
+    """Names at the encoder's full rate, then they are aligned; pointing; words; sentences for what is left."""
+    seen = watch_stages(monkeypatch, seconds=30.0)
+    PresetRun(replace(SMALL, minutes=8, naming_share=0.25), seed=5).train()
+    trainers = [trainer for trainer, *_ in seen]
+    assert [trainer.title for trainer in trainers] == ["naming", "pointing", "first words", "comparing", "sentences"]
+    assert [type(trainer.stream) for trainer in trainers] == [
+        NamingStream,
+        PointingStream,
+        FirstWordsStream,
+        ComparingStream,
+        SceneStream,
+    ]
+    settings = [trainer.settings for trainer in trainers]
+    assert [each.minutes for each in settings] == [2, 1.6, 1.6, 1.6, 8]
+    assert [each.steps for each in settings] == [None, 5, 6, 7, None]
+    assert [each.encoder_rate for each in settings] == [1.0, 0.01, 0.3, 0.3, 0.3]
+    assert [each.enough for each in settings] == [None, 0.97, 0.85, None, None]
+    assert {each.seed for each in settings} == {5}
+    assert [began for _, began, _ in seen] == [0, 0, 0, 0, 120]
+    assert [aligned for *_, aligned in seen] == [False, True, True, True, True]
+    assert [trainer.stream.batch_size for trainer in trainers] == [8, 6, 4, 4, 4]
+
+
+def test_names_start_from_the_classifier(monkeypatch):
+    watch_stages(monkeypatch)
+    run = PresetRun(SMALL)
+    run.learn_names()
+    embedding = run.model.gpt.token_embedding.weight
+    (token,) = run.model.tokenizer.encode(f" {run.world.nouns[3].en}")
     close(embedding[token].square().mean(), torch.tensor(1.0), 1e-4)  # unit size: it came from the classifier
 
 
-def test_settings_change_both_stages(monkeypatch):
-    found = []
-    monkeypatch.setattr(Trainer, "run", lambda self: found.append(self.settings) or [])
+def test_early_stages_can_be_left_out(monkeypatch):
+    seen = watch_stages(monkeypatch)
+    PresetRun(replace(SMALL, pointing_steps=0, first_words_steps=0, comparing_steps=0)).train()
+    assert [trainer.title for trainer, *_ in seen] == ["naming", "sentences"]
+
+
+def test_attention_starts_louder(monkeypatch):
+    """As loud whatever the seed of the moment, and without a touch to what the encoder sees."""
+    watch_stages(monkeypatch)
+    run, again = PresetRun(SMALL), PresetRun(SMALL)
+    run.model.eval()
+    picture, positions = torch.rand(1, 3, 64, 64), run.model.encoder.positions.table.clone()
+    before = run.model.encoder.features(picture)
+    run.learn_to_point()
+    torch.rand(3)
+    again.learn_to_point()
+    assert same(run.model, again.model)
+    for block in run.model.gpt.blocks:
+        for layer in (block.attention.query, block.attention.key, block.attention.value, block.feed_forward.hidden):
+            assert 0.09 < layer.weight.std() < 0.11
+        assert not block.attention.output.weight.any()
+    close(run.model.encoder.positions.table, 2 * positions, 0)
+    close(run.model.encoder.features(picture), before, 0)
+
+
+def test_settings_change_all_stages(monkeypatch):
+    seen = watch_stages(monkeypatch)
     PresetRun(SMALL, settings={"steps": 3, "minutes": None, "learning_rate": 0.5}).train()
-    assert [(each.steps, each.minutes, each.learning_rate) for each in found] == [(3, None, 0.5)] * 2
+    found = [(each.settings.steps, each.settings.minutes, each.settings.learning_rate) for each, *_ in seen]
+    assert found == [(3, None, 0.5)] * 5
 
 
 def test_a_world_may_be_given(monkeypatch):
@@ -236,7 +288,7 @@ def test_no_training_picture_shows_the_held_out_style(whole, monkeypatch):
         return real(scenes, *arguments)
 
     monkeypatch.setattr(presets, "scene_batch", spy)
-    whole._seeing_trainer()
+    whole._sentences_trainer()
     assert shown == set(whole.world.styles)
 
 
@@ -262,7 +314,7 @@ def test_the_held_out_questions_are_those_of_the_batch(whole, monkeypatch):
         return real(objective, batch, turns)
 
     monkeypatch.setattr(presets, "held_out_accuracy", spy)
-    found = whole._seeing_trainer().evaluate()
+    found = whole._sentences_trainer().evaluate()
     ((batch, turns),) = batches
     tokenizer = whole.model.tokenizer
     spans, labels = [], batch["labels"]
@@ -287,7 +339,7 @@ def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch):
 
 def test_questions_stand_in_short_rows():
     run = PresetRun(SMALL, settings={"steps": 1, "minutes": None})
-    batch = run._seeing_trainer().stream.batch(0)
+    batch = run._sentences_trainer().stream.batch(0)
     assert "picture" in batch
     assert batch["ids"].shape[1] <= 48
 
@@ -296,4 +348,4 @@ def test_questions_stand_in_short_rows():
 def test_bfloat16_is_left_off_where_it_would_be_slow(monkeypatch, able, precision):
     monkeypatch.setattr(presets, "has_fast_bfloat16", lambda device: able)
     run = PresetRun(replace(SMALL, precision="bf16"), settings={"steps": 1, "minutes": None})
-    assert run._timed(1.0).precision == precision
+    assert run._settings(steps=1).precision == precision

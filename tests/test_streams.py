@@ -9,11 +9,20 @@ from hypothesis import strategies as st
 from scene_samples import sample, world_called
 
 from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder
-from minigpt4v.datasets.phrasings import FAMILIES, vocabulary_texts
+from minigpt4v.datasets.phrasings import FAMILIES, PLACE_ZH, vocabulary_texts
 from minigpt4v.datasets.questions import conversations_about
 from minigpt4v.datasets.rendering import Renderer
 from minigpt4v.datasets.scenes import PLACES, load_world
-from minigpt4v.datasets.streams import NamingStream, SceneStream, pack_batch, scene_batch, share
+from minigpt4v.datasets.streams import (
+    ComparingStream,
+    FirstWordsStream,
+    NamingStream,
+    PointingStream,
+    SceneStream,
+    pack_batch,
+    scene_batch,
+    share,
+)
 from minigpt4v.tokenizer import CharTokenizer
 
 WORLD = load_world("core16")
@@ -29,7 +38,19 @@ def naming(batch_size: int = 6, seed: int = 0) -> NamingStream:
     return NamingStream(WORLD, batch_size, seed)
 
 
-STREAMS = {"seeing": seeing, "naming": naming}
+def pointing(batch_size: int = 6, seed: int = 0) -> PointingStream:
+    return PointingStream(WORLD, ENCODER, batch_size, seed)
+
+
+def first_words(batch_size: int = 6, seed: int = 0) -> FirstWordsStream:
+    return FirstWordsStream(WORLD, ENCODER, batch_size, seed)
+
+
+def comparing(batch_size: int = 6, seed: int = 0) -> ComparingStream:
+    return ComparingStream(WORLD, ENCODER, batch_size, seed)
+
+
+STREAMS = {each.__name__: each for each in (seeing, naming, pointing, first_words, comparing)}
 WORDS = ("ids", "labels", "positions", "segments")
 FILL = {"ids": ENCODER.pad, "labels": IGNORED, "positions": 0, "segments": -1}
 
@@ -85,8 +106,23 @@ def test_other_steps_and_seeds_give_other_batches(make):
     assert len(different) == len(pictures) == 36
 
 
-def test_the_two_streams_show_different_scenes():
-    assert not torch.equal(seeing().batch(0)["images"], naming().batch(0)["images"])
+def test_the_streams_show_different_scenes():
+    shown = [make().batch(0)["images"].numpy().tobytes() for make in STREAMS.values()]
+    assert len(set(shown)) == len(STREAMS)
+
+
+def test_the_early_streams_ask_short_questions():
+    asked = re.compile(r"<\|user\|>(.*?)<\|assistant\|>(.*?)<\|end\|>")
+    places = [f" {place}" for place in PLACES] + list(PLACE_ZH.values())
+    for row in questions(pointing(), 0):
+        assert asked.findall(row)
+        assert all(answer in places for _, answer in asked.findall(row))
+    rows = [row for step in range(3) for row in questions(first_words(), step)]
+    assert {" things", " biggest", " top left"} < {question for row in rows for question, _ in asked.findall(row)}
+    rows = [row for step in range(3) for row in questions(comparing(), step)]
+    assert {" same top left top right", " animals"} < {question for row in rows for question, _ in asked.findall(row)}
+    only_chinese = FirstWordsStream(WORLD, ENCODER, 4, 0, languages=("zh",))
+    assert not re.search("[a-z]", re.sub(r"<\|.*?\|>", "", "".join(questions(only_chinese, 0))))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 6])

@@ -363,6 +363,30 @@ def test_dropout_depends_on_the_seed():
     assert losses(0) == losses(0) != losses(1)
 
 
+def test_training_ends_when_enough_is_learned(tmp_path):
+    """At the first entry of the history that says so; it is evaluated and saved like every end."""
+    whole = line_trainer(steps=60, log_every=4, learning_rate=0.05).run()
+    shares = [entry["training_accuracy"] for entry in whole]
+    enough = shares[5]
+    first = next(number for number, share in enumerate(shares) if share >= enough)
+    assert 0 < first < len(shares) - 1
+
+    trainer = line_trainer(
+        folder=tmp_path, steps=60, log_every=4, learning_rate=0.05, enough=enough, checkpoint_every=1000
+    )
+    trainer.evaluate = lambda: {"held_out_accuracy": 0.5}
+    history = trainer.run()
+    assert trainer.step == 4 * (first + 1)
+    assert [entry.get("training_accuracy") for entry in history] == [*shares[: first + 1], None]
+    assert history[-1]["held_out_accuracy"] == 0.5
+    assert [path.name for path in checkpoints_in(tmp_path)] == [f"step-{trainer.step:08}"]
+
+    again = line_trainer(folder=tmp_path, steps=60, log_every=4, learning_rate=0.05, enough=enough)
+    again.resume()
+    assert again.is_over
+    assert timeless(again.run()) == timeless(history)
+
+
 # -- stopping and going on --------------------------------------------------------------------------------------------
 
 

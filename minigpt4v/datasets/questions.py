@@ -206,11 +206,15 @@ class _Asker:
     def how_many_category(self) -> Turn | None:
         if not self.several_kinds:
             return None
-        kinds = [self.world.nouns[thing.noun].category for thing in self.things]
-        count, category = self.balanced([(kinds.count(category), category) for category in self.world.categories])
+        count, category = self.counted_kind()
         word, measure = phrasings.CATEGORY_ZH[category]
         slots = {"many": phrasings.CATEGORY_EN[category][1], "category": word, "measure": measure}
         return self.turn("how_many_category", self.number(count, measure), **slots)
+
+    def counted_kind(self) -> tuple[int, str]:
+        """How many things there are of a category, and which that is."""
+        kinds = [self.world.nouns[thing.noun].category for thing in self.things]
+        return self.balanced([(kinds.count(category), category) for category in self.world.categories])
 
     def category_answer(self, thing: SceneObject) -> str:
         category = self.world.nouns[thing.noun].category
@@ -275,14 +279,21 @@ class _Asker:
     def same_category(self) -> Turn | None:
         if not self.several_kinds:
             return None
-        kind = {thing: self.world.nouns[thing.noun].category for thing in self.things}
-        options = [(kind[a] == kind[b], (a, b)) for a, b in combinations(self.things, 2)]
-        only_no = not any(same for same, _ in options)
-        if only_no and (not options or self.rng.random() >= _odds_of_one_category(self.world)):
+        pairs = self.pairs_by_kind()
+        if not pairs:
             return None
-        same, (first, second) = self.balanced(options)
+        same, (first, second) = self.balanced(pairs)
         slots = self.place_slots(first.place) | self.place_slots(second.place, "2")
         return self.turn("same_category", self.yes(same), **slots)
+
+    def pairs_by_kind(self) -> list[tuple[bool, tuple[SceneObject, SceneObject]]]:
+        """All pairs of things, each with whether they are of one category; none where it is better not to ask."""
+        kind = {thing: self.world.nouns[thing.noun].category for thing in self.things}
+        pairs = [(kind[a] == kind[b], (a, b)) for a, b in combinations(self.things, 2)]
+        only_no = not any(same for same, _ in pairs)
+        if only_no and (not pairs or self.rng.random() >= _odds_of_one_category(self.world)):
+            return []  # else "no" would be right far more often than "yes"
+        return pairs
 
     def true_or_false(self) -> Turn | None:
         truth = self.rng.random() < 0.5

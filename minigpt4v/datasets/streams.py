@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder
+from minigpt4v.datasets.first_words import comparisons, first_words, where_is_each
 from minigpt4v.datasets.phrasings import FAMILIES, LANGUAGES
 from minigpt4v.datasets.questions import Conversation, ask_all
 from minigpt4v.datasets.rendering import Renderer, draw_noise
@@ -71,10 +72,44 @@ class SceneStream(_Scenes):
         for number in share(self.batch_size, part, parts):
             rng = self.source(step, number)
             scenes.append(random_scene(self.world, rng))
-            families = rng.sample(self.families, self.conversations) if self.conversations else self.families
-            conversations.append(ask_all(self.world, scenes[-1], rng, families, self.languages))
+            conversations.append(self.ask(scenes[-1], rng))
         batch = pack_batch(conversations, self.encoder, self.renderer.device, self.row_length)
         return batch | {"images": self.pictures(scenes, step, part, parts)}
+
+    def ask(self, scene: Scene, rng: random.Random) -> list[Conversation]:
+        """What is asked about a scene."""
+        families = rng.sample(self.families, self.conversations) if self.conversations else self.families
+        return ask_all(self.world, scene, rng, families, self.languages)
+
+
+class PointingStream(SceneStream):
+    """Scenes in which everything is to be found by its name alone; `families` play no part."""
+
+    name = "pointing"
+
+    def ask(self, scene: Scene, rng: random.Random) -> list[Conversation]:  # noqa: ARG002, nothing is left to chance
+        """Where each thing is, in every language."""
+        return where_is_each(self.world, scene, self.languages)
+
+
+class FirstWordsStream(SceneStream):
+    """Scenes with questions of a word or two; `families` play no part."""
+
+    name = "first words"
+
+    def ask(self, scene: Scene, rng: random.Random) -> list[Conversation]:
+        """What is where, what is beside it, how it looks."""
+        return first_words(self.world, scene, rng, self.languages)
+
+
+class ComparingStream(SceneStream):
+    """Scenes with questions of a word or two or three, above all of what is of one kind; `families` play no part."""
+
+    name = "comparing"
+
+    def ask(self, scene: Scene, rng: random.Random) -> list[Conversation]:
+        """How many there are of a kind, what is of the same kind."""
+        return comparisons(self.world, scene, rng, self.languages)
 
 
 def pack_batch(
