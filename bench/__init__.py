@@ -5,4 +5,5 @@ Each experiment is a module of its own that writes one file of `bench/results`, 
 
 from pathlib import Path
 
-RESULTS_FOLDER = Path(__file__).parent / "results"
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS_FOLDER = ROOT / "bench" / "results"

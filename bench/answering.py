@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench import record
+from bench import ROOT, record
 from bench.timing import spread, threads
 from minigpt4v.datasets.questions import ask_all
 from minigpt4v.datasets.rendering import Renderer
@@ -30,7 +30,6 @@ from minigpt4v.gpt4v import GPT4V
 from minigpt4v.presets import PRESETS, PresetRun
 
 MODEL, QUESTION = "laptop", "What is in the picture?"
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(argv: list[str] | None = None) -> None:

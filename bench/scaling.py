@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import record
+from bench import ROOT, record
 from bench.timing import in_turn, ratios, spread, threads
 from minigpt4v.datasets.conversation import ConversationEncoder, Turn
 from minigpt4v.datasets.streams import pack_batch
@@ -50,7 +50,6 @@ WAYS = {  # processes, threads of each
     "one process, two threads": (1, 2),
     "two processes, one thread each": (2, 1),
 }
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -164,7 +164,7 @@ def _show_next(model: str) -> None:
     say(_title("3. Your turn"))
     say(f'  {program} ask YOUR_PICTURE.png "What do you see?"{chosen}      a picture of your own, best with few things')
     say(f'  {program} scene "a cat at the top left, a dog" && {program} chat scene.png{chosen}')
-    say(f"  {program} train --preset laptop      the model of part 1, trained by you")
+    say(f"  {program} train --preset laptop      a model like that of part 1, trained by you in 10 minutes")
     say("  make lab      the course: every part of it, built by hand")
 
 

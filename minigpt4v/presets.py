@@ -63,7 +63,7 @@ class Preset:
 
 _FIRST_FAMILIES = ("what", "where", "is_there", "how_many", "colour", "category")
 # What is learned last is asked more often.
-_MORE_OF_THE_HARD = (*FAMILIES, *("same_category",) * 3, "how_many_category", "true_or_false")
+_MORE_OF_THE_HARD = (*FAMILIES, *("same_category",) * 2, "relation", "how_many_category", "true_or_false")
 _WORDS_FIRST: dict[str, Any] = {"pointing_steps": 400, "first_words_steps": 400, "comparing_steps": 270}
 PRESETS = {
     "tiny": Preset("core16", 64, 2, 4, 16, 0.75, 0.25, 32, families=_FIRST_FAMILIES, languages=("en",)),
