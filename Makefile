@@ -61,10 +61,10 @@ else
 endif
 
 book: $(READY) ## Build the web book in build/book
-	$(BIN)/mdbook build
+	$(RUN) book.build
 
-book-serve: $(READY) ## Serve the web book on this machine and rebuild it on every change
-	$(BIN)/mdbook serve --hostname 127.0.0.1
+book-serve: book ## Build the web book and serve it on this machine
+	$(RUN) http.server 3000 --bind 127.0.0.1 --directory build/book
 
 bench: $(READY) ## Measure speed: short forms of every benchmark (minutes); the records go to bench/results
 	$(RUN) bench

@@ -1,6 +1,6 @@
 """The runs of `laptop` on record as a figure: right answers against the clock, for docs/performance.md.
 
-    python -m bench.time_to_see_figure
+python -m bench.time_to_see_figure
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def draw(runs: dict[str, dict[str, Any]]) -> CourseFigure:
             axes.plot(60 * minutes, goal, "o", markerfacecolor="none", color=colour, markersize=9)
         axes.plot([], [], "x", color=QUIET, label="at the end, Twemoji")
         axes.plot([], [], "o", markerfacecolor="none", color=QUIET, label="goal, training styles")
-        axes.set(xlabel="seconds since the weights were random", ylabel="right, mean over fresh questions")
+        axes.set(xlabel="seconds since the weights were random", ylabel="right answers to fresh questions")
         axes.set(xlim=(0, 630), ylim=(0.6, 1.005))
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.legend(loc="lower right")

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from bench import time_to_see
+from bench import time_to_see, time_to_see_figure
 from minigpt4v.datasets.scenes import load_world
 from minigpt4v.evaluation import evaluate_split
 from minigpt4v.gpt4v import GPT4V
@@ -58,3 +58,18 @@ def test_a_run_is_measured_on_fresh_scenes_of_both_kinds(options, tmp_path, monk
         assert result[split] == evaluate_split(model, world, split, 8, "time-to-see")["accuracy"]
     assert result["left_out"] == "fluent"
     assert result["parameters"] == model.parameter_count()
+
+
+def test_the_figure_shows_the_runs_of_the_record():
+    run = {"minutes": 5.0, "curve": [[200, 0.7], [300, 0.9]], "style": 0.8, "stages": {}}
+    runs = {
+        "laptop, 5 minutes, seed 0": run,
+        "laptop, 10 minutes, seed 1": run | {"minutes": 10.0, "curve": [[250, 0.8], [600, 0.95]]},
+        "trial": run,
+        "laptop, an older record": {"minutes": 5.0, "curve": [[100, 0.1]]},
+    }
+    (axes,) = time_to_see_figure.draw(runs).axes
+    ends = {(line.get_xdata()[-1], line.get_ydata()[-1]) for line in axes.lines if len(line.get_xdata()) == 2}
+    assert ends == {(300, 0.9), (600, 0.95)}
+    crosses = [tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    assert crosses == [(300, 0.8), (600, 0.8)]

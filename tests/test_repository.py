@@ -3,9 +3,7 @@
 import os
 import re
 import subprocess
-import sys
 import tomllib
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -166,34 +164,3 @@ def test_no_file_names_a_package_registry() -> None:
 
 def test_repository_is_small() -> None:
     assert sum(path.stat().st_size for path in repository_files()) < 60e6
-
-
-# --- the book -------------------------------------------------------------------------------------------------------
-
-
-class ResourceCollector(HTMLParser):
-    """Collects the addresses that a page loads by itself: scripts, styles, pictures, frames."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        wanted = {"link": "href", "script": "src", "img": "src", "iframe": "src"}.get(tag)
-        self.addresses += [value for name, value in attrs if name == wanted and value]
-
-
-def test_book_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    mdbook = Path(sys.executable).with_name("mdbook")
-    built = subprocess.run([mdbook, "build", "--dest-dir", tmp_path, ROOT], capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    assert "ERROR" not in built.stderr
-    assert "WARN" not in built.stderr
-    pages = list(tmp_path.rglob("*.html"))
-    assert {page.name for page in pages} >= {"index.html", "contributing.html", "changelog.html"}
-    for page in pages:
-        collector = ResourceCollector()
-        collector.feed(page.read_text(encoding="utf-8"))
-        assert [address for address in collector.addresses if re.match(r"(?:https?:)?//", address)] == [], page
-    for style in tmp_path.rglob("*.css"):
-        assert not re.search(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", style.read_text(encoding="utf-8")), style

@@ -1,0 +1,167 @@
+"""The web book: built once into a folder, then every page is read like a browser would, without a network."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from book import notebook_preprocessor as preprocessor
+from book.build import ROOT, build
+
+_GENERATED = ("toc", "reference/")  # their links inside a page are made by mdBook and pdoc
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+class Page(HTMLParser):
+    """Links, anchors and pictures of a page."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.anchors: list[str] = []
+        self.alts: list[str | None] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if given.get("id"):
+            self.anchors.append(given["id"])
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        if tag == "link" and given.get("rel") not in ("canonical", None) and given.get("href"):
+            self.loaded.append(given["href"])
+        if tag in ("script", "img", "iframe", "source") and given.get("src"):
+            self.loaded.append(given["src"])
+        if tag == "img":
+            self.alts.append(given.get("alt"))
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory) -> dict[str, Page]:
+    """The pages of the book by their place in it; reference pages included."""
+    folder = tmp_path_factory.mktemp("book")
+    build(folder)
+    return {page.relative_to(folder).as_posix(): Page(page) for page in sorted(folder.rglob("*.html"))}
+
+
+def target_of(page: Page, link: str) -> Path:
+    return (page.path.parent / unquote(urlsplit(link).path)).resolve() if urlsplit(link).path else page.path
+
+
+def test_every_notebook_is_a_page(book):
+    assert len(NOTEBOOKS) >= 14
+    assert {f"{notebook.stem}.html" for notebook in NOTEBOOKS} <= set(book)
+
+
+def test_every_internal_link_leads_somewhere(book):
+    broken = []
+    for name, page in book.items():
+        for link in page.links + page.loaded:
+            address = urlsplit(link)
+            if address.scheme in ("data", "mailto", "http", "https"):
+                continue
+            target = target_of(page, link)
+            if not target.exists():
+                broken.append(f"{name}: {link}")
+            elif address.fragment and target.suffix == ".html" and not name.startswith(_GENERATED):
+                inside = book.get(target.relative_to(book["index.html"].path.parent).as_posix())
+                if inside and unquote(address.fragment) not in inside.anchors:
+                    broken.append(f"{name}: {link} (no such anchor)")
+    assert broken == []
+
+
+def test_external_links_are_addresses(book):
+    for name, page in book.items():
+        for link in page.links:
+            address = urlsplit(link)
+            if address.scheme in ("http", "https"):
+                assert "." in address.netloc, f"{name}: {link}"
+                assert " " not in link, f"{name}: {link}"
+
+
+def test_nothing_is_loaded_from_elsewhere(book):
+    for name, page in book.items():
+        for source in page.loaded:
+            assert urlsplit(source).scheme in ("", "data"), f"{name} loads {source}"
+    for style_sheet in book["index.html"].path.parent.rglob("*.css"):
+        text = style_sheet.read_text(encoding="utf-8")
+        assert not re.search(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", text), style_sheet.name
+
+
+def test_every_picture_is_described(book):
+    for notebook in NOTEBOOKS:
+        alts = book[f"{notebook.stem}.html"].alts
+        assert alts
+        assert all(alt and len(alt) > 10 for alt in alts), notebook.name
+
+
+def test_every_output_of_a_notebook_is_on_its_page(book):
+    for notebook in NOTEBOOKS:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        outputs = [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
+        pictures = sum("image/png" in output.get("data", {}) for output in outputs)
+        text = book[f"{notebook.stem}.html"].path.read_text(encoding="utf-8")
+        assert text.count('<img class="figure"') == pictures
+        assert text.count('<pre class="output') >= sum(output["output_type"] == "stream" for output in outputs)
+
+
+# -- the preprocessor -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("link", "address"),
+    [
+        ("03_attention.ipynb", "03_attention.html"),
+        ("../notebooks/03_attention.ipynb#4-masks", "03_attention.html#4-masks"),
+        ("../docs/performance.md", "performance.md"),
+        ("../minigpt4v/attention.py", "reference/minigpt4v/attention.html"),
+        ("../minigpt4v/plot/__init__.py", "reference/minigpt4v/plot.html"),
+        ("../bench/results/training.json", "source/bench/results/training.json"),
+        ("https://example.org/a.ipynb", "https://example.org/a.ipynb"),
+        ("#summary", "#summary"),
+    ],
+)
+def test_links_lead_into_the_book(link, address):
+    assert preprocessor.page_address(link) == address
+    assert preprocessor.prose(f"see [it]({link}).") == f"see [it]({address})."
+
+
+def test_formulas_are_kept_from_markdown():
+    assert preprocessor.prose("so $a_1 * b$ is") == ('so <span class="math inline">a&#95;1 &#42; b</span> is')
+    assert 'class="math display"' in preprocessor.prose("$$\nx^2\n$$")
+    for plain in ("it costs $5 and $6", r"\$x$", "`$x$`", "```\n$x$ [a](b.ipynb)\n```"):
+        assert preprocessor.prose(plain) == plain
+
+
+def test_outputs_are_shown_in_their_richest_form():
+    figure = {"output_type": "display_data", "data": {"image/png": "AB\n", "text/plain": ['<Figure: a "dog">']}}
+    shown = preprocessor.output_of(figure)
+    assert 'alt="a &quot;dog&quot;"' in shown
+    assert "base64,AB" in shown
+    widget = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "<a figure that follows: picture>"}
+    assert "can be changed by picture" in preprocessor.output_of({"output_type": "display_data", "data": widget})
+    stream = {"output_type": "stream", "text": ["1 < 2\n", "\n", "end\n"]}
+    assert preprocessor.output_of(stream) == '<pre class="output">1 &lt; 2&#10;&#10;end</pre>'
+    error = {"output_type": "error", "traceback": ["\x1b[31mNo\x1b[0m"]}
+    assert preprocessor.output_of(error) == '<pre class="output error">No</pre>'
+
+
+def test_only_html_is_supported():
+    program = [sys.executable, str(ROOT / "book" / "notebook_preprocessor.py"), "supports"]
+    assert [subprocess.run([*program, kind], check=False).returncode for kind in ("html", "epub")] == [0, 1]
+
+
+def test_the_preprocessor_needs_python_alone():
+    sources = [
+        (ROOT / "book" / name).read_text(encoding="utf-8") for name in ("notebook_preprocessor.py", "glossary.py")
+    ]
+    lines = [line for source in sources for line in source.splitlines() if line.startswith(("import ", "from "))]
+    imported = {line.split()[1].split(".")[0] for line in lines}
+    assert {"html", "re", "book"} < imported <= {"book", *sys.stdlib_module_names}
