@@ -40,15 +40,14 @@ def load_terms() -> list[Term]:
     return sorted(terms, key=lambda term: term.en.lower())
 
 
-def glossary_table(terms: list[Term]) -> str:
-    """All terms as an HTML table."""
-    rows = "".join(
-        f'<tr id="{term.anchor}"><th scope="row">{html.escape(term.en)}</th><td lang="zh">{html.escape(term.zh)}</td>'
-        f'<td>{html.escape(term.means)}</td><td><a href="{term.chapter}.html">{term.chapter[:2]}</a></td></tr>'
+def glossary_list(terms: list[Term]) -> str:
+    """All terms as an HTML list of definitions, which a phone can show too."""
+    entries = "".join(
+        f'<dt id="{term.anchor}">{html.escape(term.en)} <span lang="zh">{html.escape(term.zh)}</span></dt>'
+        f'<dd>{html.escape(term.means)} <a href="{term.chapter}.html">Chapter {term.chapter[:2]}</a></dd>'
         for term in terms
     )
-    head = "<tr><th>English</th><th>Chinese</th><th>what it is</th><th>chapter</th></tr>"
-    return f'<table class="glossary"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    return f'<dl class="glossary">{entries}</dl>'
 
 
 class FirstUses:

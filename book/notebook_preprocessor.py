@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from book.glossary import FirstUses, glossary_table, load_terms
+from book.glossary import FirstUses, glossary_list, load_terms
 
 _FENCED = re.compile(r"^(?P<ticks>`{3,}|~{3,})[^\n]*\n.*?^(?P=ticks)[ \t]*$|`+[^`\n]*`+", re.DOTALL | re.MULTILINE)
 _MATH = re.compile(
@@ -37,9 +37,9 @@ def main() -> None:
         sys.exit(0 if sys.argv[2:3] == ["html"] else 1)
     _, book = json.load(sys.stdin)
     lessons = [chapter for chapter in chapters(book["items"]) if chapter["path"].endswith(".ipynb")]
-    overview, table = chapter_map(lessons), glossary_table(load_terms())
+    overview, glossary = chapter_map(lessons), glossary_list(load_terms())
     for chapter in chapters(book["items"]):
-        chapter["content"] = chapter["content"].replace(_MAP_MARK, overview).replace(_GLOSSARY_MARK, table)
+        chapter["content"] = chapter["content"].replace(_MAP_MARK, overview).replace(_GLOSSARY_MARK, glossary)
         turn_into_page(chapter)
     json.dump(book, sys.stdout)
 
