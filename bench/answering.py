@@ -7,7 +7,6 @@ their evaluations, in a new process.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import resource
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench import ROOT, record
+from bench import ROOT, command_line, record
 from bench.timing import spread, threads
 from minigpt4v.datasets.questions import ask_all
 from minigpt4v.datasets.rendering import Renderer
@@ -34,11 +33,7 @@ MODEL, QUESTION = "laptop", "What is in the picture?"
 
 def main(argv: list[str] | None = None) -> None:
     """Measure everything, print it, and write bench/results/answering.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--long", action="store_true", help="more scenes, more starts, more training steps")
-    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, default=0, help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
+    arguments = command_line.read(argv, __doc__, longer="more scenes, more starts, more training steps")
     if arguments.worker:
         train_and_weigh(arguments.worker, arguments.steps)
     elif arguments.long:

@@ -17,10 +17,8 @@ from minigpt4v.datasets.conversation import ConversationEncoder
 from minigpt4v.datasets.questions import conversations_about
 from minigpt4v.datasets.rendering import Renderer, draw_noise
 from minigpt4v.datasets.scenes import load_world, random_scene, scenes_of
-from minigpt4v.datasets.streams import NamingStream
-from minigpt4v.naming import NamingObjective
 from minigpt4v.presets import PRESETS, PresetRun
-from minigpt4v.training import Stream, Trainer, TrainingSettings
+from minigpt4v.training import Stream, Trainer
 
 SCENES = 256
 WARM_UP = 3
@@ -73,13 +71,10 @@ def rates(world_name: str, rounds: int = 7) -> dict[str, Spread]:
 
 
 def trainers(preset_name: str, device: str) -> list[tuple[str, Trainer]]:
-    """The trainers of both stages, as `PresetRun` makes them, but without a clock."""
+    """The trainers of the two longest stages, as `PresetRun` makes them, but without a clock."""
     preset = PRESETS[preset_name]
     run = PresetRun(preset, device=device, settings={"steps": 10**6, "minutes": None})
-    objective = NamingObjective(run.model.encoder, run.world.trained, preset.width).to(device)
-    stream = NamingStream(run.world, preset.naming_batch_size, 0, device)
-    settings = TrainingSettings(steps=10**6, precision=preset.precision, encoder_rate=1.0)
-    return [("naming", Trainer(objective, stream, settings)), ("sentences", run._sentences_trainer())]
+    return [("naming", run._naming_trainer()), ("sentences", run._sentences_trainer())]
 
 
 def share(trainer: Trainer, steps: int) -> dict[str, Spread]:

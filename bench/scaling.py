@@ -10,7 +10,6 @@ with two, and by two with one each, which share every batch (torchrun, gloo). By
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import ROOT, record
+from bench import ROOT, command_line, record
 from bench.timing import in_turn, ratios, spread, threads
 from minigpt4v.datasets.conversation import ConversationEncoder, Turn
 from minigpt4v.datasets.streams import pack_batch
@@ -54,11 +53,7 @@ WAYS = {  # processes, threads of each
 
 def main(argv: list[str] | None = None) -> None:
     """Measure everything, print it, and write bench/results/scaling.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--long", action="store_true", help="more rounds, and more steps of the processes")
-    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, default=0, help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
+    arguments = command_line.read(argv, __doc__, longer="more rounds, and more steps of the processes")
     if arguments.worker:
         take_steps(arguments.worker, arguments.steps)
     elif arguments.long:

@@ -1,6 +1,6 @@
 """The runs of `laptop` on record as a figure: right answers against the clock, for docs/performance.md.
 
-python -m bench.time_to_see_figure
+`python -m bench.time_to_see_figure` draws it anew.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shlex
@@ -18,14 +17,12 @@ _SOURCE_LINK = re.compile(r'href="source/([^"#]+)')
 
 
 def main() -> None:
-    """Build into build/book, or into the folder that is given."""
-    parser = argparse.ArgumentParser(prog="python -m book.build")
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "book")
-    build(parser.parse_args().folder)
+    """Build into build/book."""
+    build(ROOT / "build" / "book")
 
 
 def build(folder: Path) -> None:
-    """All pages of the book into a folder, which is emptied first."""
+    """All pages of the book into a folder. Whatever the folder holds is lost: mdBook empties it first."""
     mdbook = Path(sys.executable).with_name("mdbook")
     # book.toml says python3, which may be an older one than this
     preprocessor = {"MDBOOK_PREPROCESSOR__NOTEBOOK__COMMAND": shlex.join([sys.executable, "-m", _PREPROCESSOR])}

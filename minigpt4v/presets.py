@@ -23,6 +23,7 @@ from minigpt4v.datasets.rendering import Renderer
 from minigpt4v.datasets.scenes import World, load_world, scenes_of
 from minigpt4v.datasets.streams import (
     ComparingStream,
+    ConversationStream,
     FirstWordsStream,
     NamingStream,
     PointingStream,
@@ -181,17 +182,22 @@ class PresetRun:
 
     def learn_names(self) -> list[dict]:
         """The first stage: the encoder learns to name what it sees, then names are aligned; returns its history."""
-        width = self.preset.width
+        trainer = self._naming_trainer()
+        history = self._run(trainer)
+        classifier = trainer.accelerator.unwrap_model(trainer.objective).classifier
+        align_names(self.model, classifier, self.world.nouns[: self.world.trained])
+        return history
+
+    def _naming_trainer(self) -> Trainer:
         # who will be asked to point needs tokens that know by themselves what they show
         every_token = self.preset.pointing_steps > 0
-        objective = NamingObjective(self.model.encoder, self.world.trained, width, every_token=every_token)
-        objective.to(self.device)
+        objective = NamingObjective(
+            self.model.encoder, self.world.trained, self.preset.width, every_token=every_token
+        ).to(self.device)
         stream = NamingStream(self.world, self.preset.naming_batch_size, self.seed, self.device)
         minutes = self.preset.minutes * self.preset.naming_share
         settings = self._settings(minutes=minutes, encoder_rate=1.0, warmup_steps=30, decay_share=1.0)
-        history = self._run(Trainer(objective, stream, settings, title="naming"))
-        align_names(self.model, objective.classifier, self.world.nouns[: self.world.trained])
-        return history
+        return Trainer(objective, stream, settings, title="naming")
 
     def learn_to_point(self) -> list[dict]:
         """The second stage: names are answered with places, until nearly always right; returns its history.
@@ -215,13 +221,13 @@ class PresetRun:
         """The fourth stage: what is of one kind, and how many, in as few words; returns its history."""
         return self._learn_words(ComparingStream, steps=self.preset.comparing_steps)
 
-    def _learn_words(self, kind: type[SceneStream], **stage: Any) -> list[dict]:
+    def _learn_words(self, kind: type[ConversationStream], **stage: Any) -> list[dict]:
         stream = self._stream(kind, self.preset.batch_size, row_length=_WORDS_ROW_LENGTH)
         minutes = _SHORT_STAGE * self.preset.minutes
         settings = self._settings(minutes=minutes, matrix_learning_rate=0.04, decay_share=0.1, **stage)
         return self._run(Trainer(AnswerObjective(self.model), stream, settings, title=kind.name))
 
-    def _stream(self, kind: type[SceneStream], batch_size: int, **options: Any) -> SceneStream:
+    def _stream(self, kind: type[ConversationStream], batch_size: int, **options: Any) -> ConversationStream:
         return kind(
             self.world,
             ConversationEncoder(self.model.tokenizer, self.model.tokens_per_image),

@@ -1,7 +1,8 @@
-"""First words: questions of a word or two about EmojiScenes, each answered with one (chapter 12).
+"""First words: questions and answers of a few words about EmojiScenes, no sentences yet (chapter 12).
 
-    cat -> top left          top left -> cat           things -> three       biggest -> car
-    left of cat -> dog       kind top left -> animal   animals -> two        same top left middle -> yes
+    cat -> top left                  top left -> cat            things -> three     animals -> two
+    to the left of cat -> dog        kind top left -> an animal        biggest -> car
+    same top left bottom right -> yes
 
 A sentence asks a beginner for everything at once: to read, to find, to see and to write. Here nothing is left but the
 finding. Every word is written as inside a sentence, so it is learned for the sentences that come later: an English one

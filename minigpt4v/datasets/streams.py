@@ -39,16 +39,12 @@ class _Scenes:
         return self.renderer(scenes, noise[mine.start : mine.stop])
 
 
-class SceneStream(_Scenes):
-    """Scenes with several conversations each, packed behind the picture.
+class ConversationStream(_Scenes):
+    """Scenes with several conversations each, packed behind the picture; a subclass says what is asked.
 
-    families may hold a family more than once: that makes it so many times as frequent. conversations: how many
-    entries of it are drawn for a scene, those that the scene does not allow included; None = all, in order.
     row_length: None packs all conversations about a picture into one row behind it; a number puts them into short rows
     that share the picture (`ConversationEncoder.short_rows`).
     """
-
-    name = "seeing"
 
     def __init__(
         self,
@@ -57,14 +53,12 @@ class SceneStream(_Scenes):
         batch_size: int,
         seed: int,
         device: str | torch.device = "cpu",
-        families: Sequence[str] = FAMILIES,
+        *,
         languages: Sequence[str] = LANGUAGES,
-        conversations: int | None = None,
         row_length: int | None = None,
     ):
         super().__init__(world, batch_size, seed, device)
-        self.encoder, self.families, self.languages = encoder, families, languages
-        self.conversations, self.row_length = conversations, row_length
+        self.encoder, self.languages, self.row_length = encoder, languages, row_length
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> dict[str, torch.Tensor | int]:
         """ids, labels, positions, segments [b, t], images [b, 3, 64, 64], count = the number of answers."""
@@ -78,12 +72,43 @@ class SceneStream(_Scenes):
 
     def ask(self, scene: Scene, rng: random.Random) -> list[Conversation]:
         """What is asked about a scene."""
+        raise NotImplementedError
+
+
+class SceneStream(ConversationStream):
+    """Scenes with questions and answers in sentences.
+
+    families may hold a family more than once: that makes it so many times as frequent. conversations: how many
+    entries of it are drawn for a scene, those that the scene does not allow included; None = all, in order.
+    row_length: None = one long row behind each picture, a number = short rows (`ConversationEncoder.short_rows`).
+    """
+
+    name = "seeing"
+
+    def __init__(
+        self,
+        world: World,
+        encoder: ConversationEncoder,
+        batch_size: int,
+        seed: int,
+        device: str | torch.device = "cpu",
+        *,
+        families: Sequence[str] = FAMILIES,
+        languages: Sequence[str] = LANGUAGES,
+        conversations: int | None = None,
+        row_length: int | None = None,
+    ):
+        super().__init__(world, encoder, batch_size, seed, device, languages=languages, row_length=row_length)
+        self.families, self.conversations = families, conversations
+
+    def ask(self, scene: Scene, rng: random.Random) -> list[Conversation]:
+        """One conversation of each family, or of those that are drawn."""
         families = rng.sample(self.families, self.conversations) if self.conversations else self.families
         return ask_all(self.world, scene, rng, families, self.languages)
 
 
-class PointingStream(SceneStream):
-    """Scenes in which everything is to be found by its name alone; `families` play no part."""
+class PointingStream(ConversationStream):
+    """Scenes in which everything is to be found by its name alone."""
 
     name = "pointing"
 
@@ -92,8 +117,8 @@ class PointingStream(SceneStream):
         return where_is_each(self.world, scene, self.languages)
 
 
-class FirstWordsStream(SceneStream):
-    """Scenes with questions of a word or two; `families` play no part."""
+class FirstWordsStream(ConversationStream):
+    """Scenes with questions of a word or two."""
 
     name = "first words"
 
@@ -102,8 +127,8 @@ class FirstWordsStream(SceneStream):
         return first_words(self.world, scene, rng, self.languages)
 
 
-class ComparingStream(SceneStream):
-    """Scenes with questions of a word or two or three, above all of what is of one kind; `families` play no part."""
+class ComparingStream(ConversationStream):
+    """Scenes with questions of a few words, above all about kinds."""
 
     name = "comparing"
 
