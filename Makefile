@@ -30,7 +30,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minigpt4v needs Python 3.11 or newer, but $(PYTHON) is Python %d.%d. Name a newer one: make setup PYTHON=python3.12" % sys.version_info[:2])'
 	@$(RUN) pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(PIP_INSTALL) hatchling
-	$(PIP_INSTALL) --no-build-isolation -e ".[course,dev,hf]"
+	$(PIP_INSTALL) --no-build-isolation -e ".[course,dev,hf,onnx]"
+	@$(RUN) book.live_model
 	@touch $@
 
 demo: $(READY) ## See the trained model answer, then watch a small one learn (2 minutes)

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from book.live_model import SCRIPTS, add_live_model
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = "notebooks"
 _PREPROCESSOR = "book.notebook_preprocessor"
@@ -18,7 +20,9 @@ _SOURCE_LINK = re.compile(r'href="source/([^"#]+)')
 
 def main() -> None:
     """Build into build/book."""
-    build(ROOT / "build" / "book")
+    folder = ROOT / "build" / "book"
+    build(folder)
+    add_live_model(folder)
 
 
 def build(folder: Path) -> None:
@@ -32,6 +36,7 @@ def build(folder: Path) -> None:
     copy_notebooks(folder)
     copy_sources(folder)
     document_library(folder)
+    shutil.copytree(SCRIPTS, folder / "live")
 
 
 def copy_fonts(folder: Path) -> None:

@@ -26,8 +26,11 @@ _FOLLOWS = re.compile(r"<a figure that follows: (.*)>", re.DOTALL)
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _MINUTES = re.compile(r"About (\d+) minutes")
 _DIFFICULTY = re.compile("●+○*")
-_MAP_MARK, _GLOSSARY_MARK = "<!-- chapter map -->", "<!-- glossary -->"
-_FOLDERS = ("bench", "data", "minigpt4v", "tests")  # of the repository, whose files pages link to
+_MAP_MARK, _GLOSSARY_MARK, _LIVE_MARK = "<!-- chapter map -->", "<!-- glossary -->", "<!-- live model -->"
+_LIVE_MODEL = """<link rel="stylesheet" href="live/live.css"><script type="module" src="live/page.js"></script>
+<div class="live-model">Here the model would answer. It does not run in a page opened as a file: serve the book with
+<code>make book-serve</code>. It needs JavaScript, and a book that was built where there was npm.</div>"""
+_FOLDERS = ("bench", "book", "data", "minigpt4v", "tests")  # of the repository, whose files pages link to
 _BLANK_LINES = re.compile(r"\n\s*\n")  # they would end a block of HTML inside Markdown
 
 
@@ -37,9 +40,10 @@ def main() -> None:
         sys.exit(0 if sys.argv[2:3] == ["html"] else 1)
     _, book = json.load(sys.stdin)
     lessons = [chapter for chapter in chapters(book["items"]) if chapter["path"].endswith(".ipynb")]
-    overview, glossary = chapter_map(lessons), glossary_list(load_terms())
+    marks = {_MAP_MARK: chapter_map(lessons), _GLOSSARY_MARK: glossary_list(load_terms()), _LIVE_MARK: _LIVE_MODEL}
     for chapter in chapters(book["items"]):
-        chapter["content"] = chapter["content"].replace(_MAP_MARK, overview).replace(_GLOSSARY_MARK, glossary)
+        for mark, content in marks.items():
+            chapter["content"] = chapter["content"].replace(mark, content)
         turn_into_page(chapter)
     json.dump(book, sys.stdout)
 

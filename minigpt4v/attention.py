@@ -51,7 +51,7 @@ def scaled_dot_product_attention(
         nowhere = ~mask.any(dim=-1, keepdim=True)  # for a moment such tokens look everywhere: 0 / 0 would be NaN
         hidden = torch.where(mask | nowhere, 0.0, -math.inf).to(scores.dtype)
         weights = (scores + hidden).softmax(dim=-1)
-        if nowhere.any():
+        if torch.compiler.is_exporting() or nowhere.any():  # an exported graph cannot look before it acts
             weights = weights.masked_fill(nowhere, 0.0)
     return einsum(weights, value, "... t s, ... s v -> ... t v"), weights
 

@@ -11,6 +11,7 @@ import click
 from minigpt4v import __version__
 from minigpt4v.commands.evaluate import evaluate
 from minigpt4v.commands.exercises import check, progress
+from minigpt4v.commands.export import export
 from minigpt4v.commands.info import info
 from minigpt4v.commands.options import examples
 from minigpt4v.commands.program import Programs
@@ -33,5 +34,5 @@ def main() -> None:
     """A GPT that sees: train it, ask it about pictures, measure it."""
 
 
-for _command in (train, evaluate, ask, caption, chat, write, scene, info, progress, check):
+for _command in (train, evaluate, ask, caption, chat, write, scene, info, export, progress, check):
     main.add_command(_command)
