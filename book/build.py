@@ -8,9 +8,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import pdoc
+
 from book.live_model import SCRIPTS, add_live_model
+from book.reference import LIBRARY, documented_modules, link_back
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = "notebooks"
@@ -70,9 +74,12 @@ def copy_sources(folder: Path) -> None:
 
 
 def document_library(folder: Path) -> None:
-    """Reference pages from the docstrings, under reference/."""
-    command = [sys.executable, "-m", "pdoc", "minigpt4v", "--docformat", "google", "--no-show-source"]
-    subprocess.run([*command, "--output-directory", str(folder / "reference")], cwd=ROOT, check=True)
+    """Reference pages from the docstrings, under reference/, with links to the chapters."""
+    pdoc.render.configure(docformat="google", show_source=False)
+    with warnings.catch_warnings():  # that a package's modules are named twice, by it and by us
+        warnings.simplefilter("ignore")
+        pdoc.pdoc(*documented_modules(ROOT / LIBRARY), output_directory=folder / "reference")
+    link_back(folder)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from book.glossary import FirstUses, glossary_list, load_terms
+from book.reference import reference_list
 
 _FENCED = re.compile(r"^(?P<ticks>`{3,}|~{3,})[^\n]*\n.*?^(?P=ticks)[ \t]*$|`+[^`\n]*`+", re.DOTALL | re.MULTILINE)
 _MATH = re.compile(
@@ -101,6 +102,7 @@ def page_of(notebook: dict[str, Any], name: str) -> str:
         elif cell["cell_type"] == "code" and source.strip():
             parts.append(_fence(source, "python"))
             parts += [shown for output in cell["outputs"] if (shown := output_of(output))]
+    parts.append(reference_list(notebook))
     return "\n\n".join(parts) + "\n"
 
 

@@ -93,7 +93,7 @@ export class Conversation {
 /** How much of its attention a token gave to the part that it looked at most. */
 const sharpness = ({ looked }) => Math.max(...looked.flat());
 const product = (tokens) => tokens.reduce((share, { probability }) => share * probability, 1);
-const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 0 : 1)}%`;
+const percent = (share) => (share < 0.0005 ? "< 0.1%" : `${(100 * share).toFixed(share > 0.9995 ? 0 : 1)}%`);
 
 /** Questions that fit what is in the picture; a photo gets those that fit any. */
 function suggestions(names) {

@@ -62,6 +62,7 @@ async function start(place) {
     const conversation = new Conversation(composer, wake);
     composer.onChange = () => conversation.restart();
     conversation.restart();
+    place.addEventListener("keydown", (event) => event.stopPropagation()); // arrows turn the book's pages elsewhere
     place.replaceChildren(composer.element, element("div", {}, conversation.element, status));
     place.live = { composer, conversation, wake }; // for whoever wants to try more than the page offers, and for tests
 }
