@@ -100,6 +100,8 @@ def test_the_map_names_every_chapter() -> None:
     assert all(f"{number:02d}" in said for number in range(1, 14))
     assert "“Where is the dog?”" in said
     assert "“At the top.”" in said
+    assert all(f"{number:02d}" in figure.alt_text for number in range(1, 14))
+    assert "convolutions or patches (09, 10)" in figure.alt_text
     figure.savefig(io.BytesIO())
     inside = axes.get_tightbbox().padded(-1)
     assert figure.bbox.x0 <= inside.x0
