@@ -134,9 +134,19 @@ def _picture(data: dict[str, str]) -> str:
 
 
 def _widget(data: dict[str, str]) -> str:
-    follows = _FOLLOWS.fullmatch(data.get("text/plain", ""))
-    what = f" by {html.escape(follows[1])}" if follows else ""
-    return f'<p class="widget">In JupyterLab this figure can be changed{what}: <code>make lab</code>.</p>'
+    """A widget moves in a running notebook only: what it would do, in its own words."""
+    words = data.get("text/plain", "")
+    if follows := _FOLLOWS.fullmatch(words):
+        what = "controls for " + _listed([name.replace("_", " ") for name in follows[1].split(", ")])
+        what += ", and a figure that is drawn again whenever one of them is moved"
+    else:
+        what = words.strip("<>")
+    where = "Try it in JupyterLab: <code>make lab</code>."
+    return f'<p class="widget">Here a running notebook has {html.escape(what)}. {where}</p>'
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _html_block(data: dict[str, str]) -> str:

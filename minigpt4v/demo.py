@@ -94,7 +94,7 @@ def _show_model(name: str, out: Path) -> None:
         right += [bool(each.right) for each in marked]
     say(f"\n{sum(right)} of {len(right)} right.")
     result = f"Twemoji drawings, a style it never saw: {sum(right)} of {len(right)} answers right"
-    save_figure(lambda: demo_figure(panels, "A GPT that sees", result, columns=3), out)
+    save_figure(lambda: demo_figure(panels, "A GPT that sees", result), out)
     say(f"With where it looked: {out}\n")
 
 

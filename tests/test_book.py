@@ -145,12 +145,30 @@ def test_outputs_are_shown_in_their_richest_form():
     shown = preprocessor.output_of(figure)
     assert 'alt="a &quot;dog&quot;"' in shown
     assert "base64,AB" in shown
-    widget = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "<a figure that follows: picture>"}
-    assert "can be changed by picture" in preprocessor.output_of({"output_type": "display_data", "data": widget})
     stream = {"output_type": "stream", "text": ["1 < 2\n", "\n", "end\n"]}
     assert preprocessor.output_of(stream) == '<pre class="output">1 &lt; 2&#10;&#10;end</pre>'
     error = {"output_type": "error", "traceback": ["\x1b[31mNo\x1b[0m"]}
     assert preprocessor.output_of(error) == '<pre class="output error">No</pre>'
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("<a figure that follows: top_left, ground, question>", "controls for top left, ground and question, and a"),
+        ("<a figure that follows: word>", "has controls for word, and a figure"),
+        ("<your progress>", "has your progress. Try it in JupyterLab: <code>make lab</code>"),
+    ],
+)
+def test_a_widget_has_a_stand_in_that_says_what_it_does(words, said):
+    widget = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": words}
+    assert said in preprocessor.output_of({"output_type": "display_data", "data": widget})
+
+
+def test_every_widget_says_what_it_is(book):
+    for notebook in NOTEBOOKS:
+        text = book[f"{notebook.stem}.html"].path.read_text(encoding="utf-8")
+        stand_ins = re.findall(r'<p class="widget">(.*?)</p>', text)
+        assert not [each for each in stand_ins if "children=" in each or len(each) < 60], notebook.name
 
 
 def test_only_html_is_supported():

@@ -87,7 +87,7 @@ def test_the_demonstration(model, tmp_path, monkeypatch):
     assert f"chat scene.png --model {model}" in text
     assert "make lab" in text
     with Image.open(tmp_path / "demo.png") as figure:
-        assert figure.width > 1500
+        assert figure.width > 1300
         assert len(figure.convert("RGB").getcolors(2**24)) > 1000
     assert [path.name for path in tmp_path.iterdir()] == ["demo.png"]
 

@@ -33,6 +33,14 @@ def test_each_curve_may_have_its_own_places() -> None:
     assert axes.get_yscale() == "log"
 
 
+def test_names_beside_the_chart_cover_no_curve() -> None:
+    up_and_down = [0, 9] * 10
+    figure = plot.curves(range(20), {"a": up_and_down, "b": up_and_down}, x="x", y="y", alt="two", beside=True)
+    figure.canvas.draw()
+    box, axes = axes_of(figure).get_legend().get_window_extent(), axes_of(figure)
+    assert axes.bbox.x1 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
 def test_one_curve_needs_no_legend() -> None:
     assert axes_of(plot.curves([1, 2], {"a": [1, 2]}, x="x", y="y", alt="a")).get_legend() is None
 
@@ -73,6 +81,12 @@ def test_zero_has_the_colour_of_the_ground_where_numbers_have_signs() -> None:
     assert positive[2] > positive[0]
 
 
+@pytest.mark.parametrize(("count", "side"), [(1, 5), (2, 9), (2, 15), (3, 8), (9, 30)])
+def test_tables_side_by_side_fit_a_page(count: int, side: int) -> None:
+    figure = plot.matrices({str(number): np.eye(side) for number in range(count)}, alt="tables")
+    assert figure.get_size_inches()[0] < (8.5 if count < 8 else 30)
+
+
 @pytest.mark.parametrize("tables", [{}, {"a": [1, 2]}])
 def test_matrices_refuse(tables: dict) -> None:
     with pytest.raises(ValueError, match="give at least one"):
@@ -86,6 +100,8 @@ def test_the_map_names_every_chapter() -> None:
     assert all(f"{number:02d}" in said for number in range(1, 14))
     assert "“Where is the dog?”" in said
     assert "“At the top.”" in said
+    assert all(f"{number:02d}" in figure.alt_text for number in range(1, 14))
+    assert "convolutions or patches (09, 10)" in figure.alt_text
     figure.savefig(io.BytesIO())
     inside = axes.get_tightbbox().padded(-1)
     assert figure.bbox.x0 <= inside.x0

@@ -1,5 +1,7 @@
 """letter_map draws every character at its point."""
 
+from itertools import combinations
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -22,6 +24,17 @@ def test_every_character_stands_at_its_point_inside_the_frame():
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     assert left < -3 < 1 < right
     assert bottom < 0 < 2 < top
+
+
+def test_no_character_covers_another():
+    points = np.random.default_rng(0).normal(size=(40, 2)) * (3, 1)
+    figure = plot.letter_map(points, list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN"))
+    figure.canvas.draw()
+    texts = figure.axes[0].texts
+    moved = np.array([text.get_position() for text in texts]) - points
+    assert np.abs(moved / np.ptp(points, axis=0)).max() < 0.1
+    middles = [text.get_window_extent().get_points().mean(axis=0) / figure.dpi for text in texts]
+    assert min(np.linalg.norm(a - b) for a, b in combinations(middles, 2)) > 0.13  # inches
 
 
 def test_kinds_have_their_colours():

@@ -60,10 +60,17 @@ def test_rotary_pairs_are_turned_and_scored_as_the_library_does():
         k = apply_rotary(torch.tensor(key), torch.tensor([0.7 * there]))
         drawn = hands(axes)
         np.testing.assert_allclose(drawn, np.array([query, q.tolist(), key, k.tolist()]) / longest, atol=1e-6)
-        assert axes.get_xlabel() == f"distance {here - there}\nscore {q @ k:.2f}"
+        assert axes.get_xlabel() == f"distance {here - there}\nscore {q @ k:.2f}".replace("-", "−")
         (gap,) = wedges(axes)
         between = math.degrees(math.acos(q @ k / q.norm() / k.norm()))
         assert gap.theta2 - gap.theta1 == pytest.approx(between, abs=1e-3)
+
+
+def test_many_rotary_pairs_stand_in_rows_that_fit_a_page():
+    figure = plot.rotary_pair([1, 0], [0, 1], [(place, 0) for place in range(5)], 0.4)
+    assert len(figure.axes) == 5
+    assert figure.axes[0].get_gridspec().get_geometry() == (2, 3)
+    assert figure.get_size_inches()[0] < 7
 
 
 def test_the_patch_is_framed_and_its_neighbours_are_numbered():
@@ -76,6 +83,8 @@ def test_the_patch_is_framed_and_its_neighbours_are_numbered():
     assert frame.get_xy() == (1.5, 0.5)
     assert first.images[0].get_clim() == second.images[0].get_clim() == (-11, 11)
     assert figure.alt_text == "How alike patch (1, 2) is to all patches of a 3x4 grid: one line, two"
+    small, _ = plot.patch_similarity({"small": table / 24 - 0.4}, (1, 2)).axes
+    assert [text.get_text() for text in small.texts] == ["-.11", ".02"]
     corner, _ = plot.patch_similarity({"corner": table}, (2, 3)).axes
     assert list(corner.texts) == []
 

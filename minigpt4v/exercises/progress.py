@@ -96,4 +96,5 @@ def progress_widget() -> Any:
     bars = ipywidgets.HTML(Progress()._repr_html_())
     button = ipywidgets.Button(description="Refresh", icon="refresh")
     button.on_click(lambda _: bars.set_trait("value", Progress()._repr_html_()))
-    return ipywidgets.VBox([bars, button])
+    words = "<the bars of your progress, with a button that reads them again>"  # for a page, which shows no widgets
+    return type("ProgressBox", (ipywidgets.VBox,), {"__repr__": lambda _: words})([bars, button])

@@ -11,62 +11,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from cycler import cycler
 from einops import rearrange, repeat
+from matplotlib import rc_params_from_file
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from minigpt4v.plot.fonts import font_families
 
-# Okabe & Ito (2008), "Color Universal Design": told apart with any common colour blindness. Their yellow is left out:
-# on a light ground it has a contrast of 1.3. The order puts neighbours far apart in lightness too, for grey prints.
-BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
-PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE)
+# matplotlib's own form, so that the look stands in one place and any drawing can use it
+_FILE = Path(__file__).with_name("course.mplstyle")
+STYLE: dict[str, Any] = {
+    str(name): value for name, value in rc_params_from_file(_FILE, use_default_template=False).items()
+}
+PALETTE: tuple[str, ...] = tuple(STYLE["axes.prop_cycle"].by_key()["color"])
+BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE = PALETTE
 LINES = ("-", "--", "-.", ":")  # curves differ in these too, for grey prints
-CARD, PANEL, RULE, QUIET, INK = "#fbfaf7", "#f2f0ea", "#d5d2c9", "#5c5a55", "#1d1d1f"
+CARD, RULE, QUIET, INK = (STYLE[name] for name in ("axes.facecolor", "grid.color", "axes.edgecolor", "text.color"))
+PANEL = "#f2f0ea"  # a ground that is a little darker than the card
 GOOD, BAD = "#00694c", "#a84300"  # green and vermillion, darkened until small text reads (a contrast of 5.8 at least)
+READABLE = 4.5  # the least contrast of small text (WCAG 2.2)
 # Light to dark in one hue, steep at the start: one mistake in a hundred is to be seen.
 _SHADES = [(0, CARD), (0.05, "#d6e8f3"), (0.3, "#8fc1e0"), (0.7, BLUE), (1, "#063a5c")]
 SHARES = LinearSegmentedColormap.from_list("shares", _SHADES)
-
-STYLE: dict[str, Any] = {
-    "figure.facecolor": CARD,
-    "figure.dpi": 120,
-    "figure.constrained_layout.h_pad": 0.1,
-    "figure.constrained_layout.w_pad": 0.1,
-    "savefig.facecolor": CARD,
-    "axes.facecolor": CARD,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.prop_cycle": cycler(color=PALETTE),
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 2,
-    "text.color": INK,
-    "text.parse_math": False,  # "$5 and $6" in somebody's question is no formula
-    "font.size": 10,
-}
 
 
 class CourseFigure(Figure):
@@ -148,3 +121,19 @@ def draw_picture(axes: Axes, picture: NDArray[np.float32], caption: str = "") ->
 def badge(colour: str) -> dict[str, Any]:
     """The ground that keeps a number on a picture readable."""
     return {"boxstyle": "square,pad=0.15", "facecolor": colour, "edgecolor": "none", "alpha": 0.8}
+
+
+def text_colour(colour: str) -> str:
+    """The colour, darkened until small text in it reads on the card."""
+    shade = to_hex(colour)
+    while (_luminance(CARD) + 0.05) / (_luminance(shade) + 0.05) < READABLE:
+        red, green, blue = (0.97 * channel for channel in to_rgb(shade))
+        shade = to_hex((red, green, blue))
+    return shade
+
+
+def _luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance: 0 is black, 1 is white."""
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))

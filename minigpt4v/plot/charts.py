@@ -16,6 +16,7 @@ MARKED_POINTS = 20  # curves with more points have no markers
 # Orange below zero, the ground at zero, blue above.
 _SIGNED_SHADES = ["#7a4600", ORANGE, "#f6dda6", CARD, "#b9d8ea", BLUE, "#063a5c"]
 SIGNED = LinearSegmentedColormap.from_list("signed", _SIGNED_SHADES)
+PAGE = 8.0  # inches of tables side by side: a page of the book shows them at three quarters of their size
 NUMBERED_CELLS = 150  # more numbers than these in a table would be too small to read
 
 
@@ -29,6 +30,7 @@ def curves(
     title: str = "",
     log: str = "",
     width: float = 6.0,
+    beside: bool = False,
 ) -> CourseFigure:
     """One or more curves, each with its name.
 
@@ -41,6 +43,7 @@ def curves(
         title: a sentence that says what to see.
         log: "x", "y" or "xy" for axes that count in powers.
         width: inches.
+        beside: whether the names stand beside the chart, for curves that leave them no room inside.
 
     Raises:
         ValueError: nothing to draw, a curve whose places and values are not equally many, or another `log`.
@@ -62,7 +65,7 @@ def curves(
         _set_scales(axes, log)
         axes.grid(visible=True)
         if len(values) > 1:
-            axes.legend()
+            axes.legend(**({"loc": "upper left", "bbox_to_anchor": (1, 1)} if beside else {}))
         return finish(figure, alt)
 
 
@@ -138,7 +141,7 @@ def matrices(
         )
     with style():
         tall, wide = (max(np.shape(table)[axis] for table in tables.values()) for axis in (0, 1))
-        cell = min(0.62, 5.5 / max(tall, wide))
+        cell = max(min(0.62, 5.5 / max(tall, wide), (PAGE / len(tables) - 1.0) / wide), 0.05)
         figure = new_figure(len(tables) * (cell * wide + 1.0) + 0.4, cell * tall + 1.2)
         for number, (axes, (title, table)) in enumerate(
             zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True)

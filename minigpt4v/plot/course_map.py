@@ -89,8 +89,12 @@ def course_map(picture: ArrayLike, question: str, answer: str, *, alt: str | Non
         axes.text(3.3, 8.58, f"“{answer}”", ha="center", va="center", fontsize=12, fontweight="bold")
         axes.set(xlim=(-0.1, 9.1), ylim=(-0.6, 8.85))
         _draw_legend(axes)
-        described = "The parts of the model from the input to the answer, each with the number of its chapter"
-        return finish(figure, alt or described)
+        return finish(figure, alt or _describe())
+
+
+def _describe() -> str:
+    parts = [f"{part.name} ({part.chapters.replace(' ', ', ')})".replace("\n", " ") for part in _PARTS]
+    return "The parts of the model from the input to the answer, with the chapters that build them: " + "; ".join(parts)
 
 
 def _draw_stack(axes: Axes) -> None:
@@ -113,7 +117,7 @@ def _draw_part(axes: Axes, part: _Part) -> None:
     axes.add_patch(
         FancyBboxPatch((left + 0.06, bottom + 0.1), tag, _HEIGHT - 0.2, "round,pad=0.03", facecolor=part.colour, lw=0)
     )
-    ink = INK if part.colour == ORANGE else CARD
+    ink = CARD if part.colour == BLUE else INK  # what reads on the ground of its lesson
     axes.text(
         left + 0.06 + tag / 2, part.y, part.chapters, ha="center", va="center", fontsize=9, fontweight="bold", color=ink
     )

@@ -23,11 +23,12 @@ from minigpt4v.plot.base import (
     finish,
     new_figure,
     style,
+    text_colour,
 )
 from minigpt4v.plot.fonts import visible
 from minigpt4v.plot.labels import name_points
 
-NAMED_TOKENS = 8  # further bars are too thin for a word
+NAMED_TOKENS = 6  # further bars stand too close for words side by side
 HUMAN = "written by a human"
 _STEP = "step (numbers in the tree: log probability of the text up to there)"
 
@@ -101,7 +102,8 @@ def _draw_nucleus(
     for rank in range(1, min(NAMED_TOKENS, shown) + 1):
         word, height = visible(tokens[order[rank - 1]]), ordered[rank - 1] + 0.02 * top
         axes.text(rank, height, word, ha="center", va="bottom", fontsize=8, rotation=0 if rank == 1 else 90)
-    axes.text(k + 0.5, top * 1.28, f" top-{k} holds {ordered[:k].sum():.0%}", color=VERMILLION, fontsize=9, va="top")
+    held = f" top-{k} holds {ordered[:k].sum():.0%}"
+    axes.text(k + 0.5, top * 1.28, held, color=text_colour(VERMILLION), fontsize=9, va="top")
     count = "1 token" if size == 1 else f"{size} tokens"
     axes.text(0.99, 0.5, f"nucleus: {count}", color=BLUE, fontsize=12, ha="right", transform=axes.transAxes)
     axes.set(xscale="log", xlim=(0.5, shown + 0.5), ylim=(0, top * 1.3), ylabel="probability")

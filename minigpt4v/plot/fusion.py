@@ -93,5 +93,6 @@ def _explain(figure: CourseFigure, table: np.ndarray, is_part: np.ndarray) -> No
     for (looks, looked_at), (words, colour) in QUADRANTS.items():
         if (is_part == looks).any() and (is_part == looked_at).any():
             allowed = table[np.ix_(is_part == looks, is_part == looked_at)].any()
-            patches.append(Patch(color=colour if allowed else PANEL, label=words + ("" if allowed else ": never")))
+            look = {"facecolor": colour, "edgecolor": colour} if allowed else {"facecolor": PANEL, "edgecolor": RULE}
+            patches.append(Patch(label=words + ("" if allowed else ": never"), **look))
     figure.legend(handles=patches, loc="outside lower center", ncols=2)

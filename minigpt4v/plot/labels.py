@@ -9,24 +9,27 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from minigpt4v.plot.base import text_colour
+
 _CLOSE, _FAR = 6, 13  # points between a point and its name
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
-def name_points(axes: Axes, names: Sequence[tuple[str, tuple[float, float], Any]]) -> None:
+def name_points(axes: Axes, names: Sequence[tuple[str, tuple[float, float], str]]) -> None:
     """Write each name beside its point, on the side where it covers least of what is drawn.
 
     The layout is settled before and stays as it is, so call it last.
 
     Args:
         axes: with all its lines drawn.
-        names: (text, (x, y), colour).
+        names: (text, (x, y), colour); the name is written in a shade of the colour that reads.
     """
     figure: Any = axes.figure  # one with a canvas
     figure.draw_without_rendering()  # where things are is known only now
     covered = np.concatenate([_along(axes.transData.transform(line.get_xydata())) for line in axes.lines])
     for text, point, colour in names:
-        note = axes.annotate(text, point, (0, 0), textcoords="offset points", color=colour, fontsize=8)
+        ink = text_colour(colour)
+        note = axes.annotate(text, point, (0, 0), textcoords="offset points", color=ink, fontsize=8)
         note.set_in_layout(False)
         costs = []
         sides = [(x, y, gap) for gap in (_CLOSE, _FAR) for x, y in _SIDES]

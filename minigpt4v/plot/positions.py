@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +26,8 @@ from minigpt4v.plot.base import (
     new_figure,
     style,
 )
+
+DIALS_IN_A_ROW = 3  # of rotary pairs: with more, a page would show their numbers too small
 
 
 def position_clocks(positions: Sequence[int], frequencies: ArrayLike, *, alt: str | None = None) -> CourseFigure:
@@ -90,12 +93,17 @@ def rotary_pair(
             f"{len(places)} places for query {query!r} and key {key!r}: give one at least, and two numbers each"
         )
     with style():
-        figure = new_figure(1.85 * len(places) + 0.4, 2.75)
-        for axes, (here, there) in zip(figure.subplots(1, len(places), squeeze=False)[0], places, strict=True):
+        columns, rows = min(len(places), DIALS_IN_A_ROW), ceil(len(places) / DIALS_IN_A_ROW)
+        figure = new_figure(1.85 * columns + 0.4, 2.75 * rows)
+        spots = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for axes in spots[len(places) :]:
+            axes.remove()
+        for axes, (here, there) in zip(spots, places, strict=False):
             turned = np.stack([_turned(pair[0], here * frequency), _turned(pair[1], there * frequency)])
             _draw_pair(axes, pair, turned)
             axes.set_title(f"query at {here}\nkey at {there}", loc="center", fontsize=9.5)
-            axes.set_xlabel(f"distance {here - there}\nscore {turned[0] @ turned[1]:.2f}", fontsize=9)
+            numbers = f"distance {here - there}\nscore {turned[0] @ turned[1]:.2f}"
+            axes.set_xlabel(numbers.replace("-", "−"), fontsize=9)
         return finish(
             figure,
             alt or f"A query (blue) and a key (orange), turned by their positions: {_listed(places)} (query, key)",
@@ -159,7 +167,8 @@ def _mark_patch(axes: Axes, table: NDArray[np.float64], patch: tuple[int, int], 
     for place in ((row, column + 1), (row + 1, column)):
         if place[0] < table.shape[0] and place[1] < table.shape[1]:
             colour = CARD if table[place] > middle else INK
-            axes.text(place[1], place[0], f"{table[place]:.2f}", ha="center", va="center", fontsize=7, color=colour)
+            number = f"{table[place]:.2f}".replace("0.", ".", 1) if abs(table[place]) < 1 else f"{table[place]:.2f}"
+            axes.text(place[1], place[0], number, ha="center", va="center", fontsize=7, color=colour)
 
 
 def _draw_dial(axes: Axes) -> None:

@@ -90,9 +90,9 @@ def _draw_confidence(axes: Axes, row: int, chance: float, others: Sequence[tuple
             axes.text(start + other / 2, row, visible(token), ha="center", va="center", fontsize=9)
         start += other
     beside = axes.get_yaxis_transform()  # x in shares of the axes, y in rows
-    axes.text(1.13, row, f"{chance:.0%}", transform=beside, ha="right", va="center", fontweight="bold")
+    axes.text(1.15, row, f"{chance:.0%}", transform=beside, ha="right", va="center", fontweight="bold")
     named = ", ".join(f"{visible(token)} {other:.0%}" for token, other in others)
-    axes.text(1.15, row, named, transform=beside, va="center", fontsize=9, color=QUIET)
+    axes.text(1.17, row, named, transform=beside, va="center", fontsize=9, color=QUIET)
 
 
 def training_curves(
