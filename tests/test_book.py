@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from book import notebook_preprocessor as preprocessor
+from book import reference
 from book.build import ROOT, build
 
 _GENERATED = ("toc", "reference/")  # their links inside a page are made by mdBook and pdoc
@@ -183,3 +184,56 @@ def test_the_preprocessor_needs_python_alone():
     lines = [line for source in sources for line in source.splitlines() if line.startswith(("import ", "from "))]
     imported = {line.split()[1].split(".")[0] for line in lines}
     assert {"html", "re", "book"} < imported <= {"book", *sys.stdlib_module_names}
+
+
+def test_every_chapter_names_what_it_takes_from_the_library_and_the_library_where_it_is_taught(book):
+    chapter, module = book["03_attention.html"], book["reference/minigpt4v/attention.html"]
+    assert "reference/minigpt4v/attention.html#scaled_dot_product_attention" in chapter.links
+    assert "../../03_attention.html" in module.links
+    for notebook in NOTEBOOKS:
+        links = book[f"{notebook.stem}.html"].links
+        for target in {link.partition("#")[0] for link in links if link.startswith("reference/minigpt4v/")}:
+            assert any(link.endswith(f"../{notebook.stem}.html") for link in book[target].links), (
+                notebook.name,
+                target,
+            )
+
+
+def test_exercises_and_commands_have_no_reference_pages(book):
+    assert "reference/minigpt4v/export.html" in book
+    assert not [name for name in book if re.search("exercises|commands|cli", name) and name.startswith("reference/")]
+
+
+def code(*lines: str) -> dict:
+    return {"cells": [{"cell_type": "code", "source": [line + "\n" for line in lines]}]}
+
+
+def test_imports_are_found_in_reading_order():
+    notebook = code(
+        "%matplotlib inline",
+        "from minigpt4v.gpt import (GPT,",
+        "    GPTConfig)",
+        "import torch",
+        "from minigpt4v.datasets import sort_of_clevr",
+        "from minigpt4v.exercises import card",
+        "from minigpt4v.gpt import GPT",
+    )
+    lines = reference.reference_list(notebook).splitlines()[4:]
+    assert lines == [
+        "- [minigpt4v.gpt](reference/minigpt4v/gpt.html): [`GPT`](reference/minigpt4v/gpt.html#GPT), "
+        "[`GPTConfig`](reference/minigpt4v/gpt.html#GPTConfig)",
+        "- [minigpt4v.datasets](reference/minigpt4v/datasets.html): "
+        "[`sort_of_clevr`](reference/minigpt4v/datasets/sort_of_clevr.html)",
+    ]
+
+
+def test_a_chapter_that_takes_nothing_has_no_such_section():
+    assert reference.reference_list(code("import numpy", "from minigpt4v.exercises import card")) == ""
+
+
+@pytest.mark.parametrize("name", ["index.html", "talk.html"])
+def test_the_live_model_has_its_place_and_a_word_for_where_it_does_not_run(book, name):
+    text = book[name].path.read_text(encoding="utf-8")
+    assert text.count('class="live-model"') == 1
+    assert "make book-serve" in text
+    assert {"live/page.js", "live/live.css"} <= set(book[name].loaded)
