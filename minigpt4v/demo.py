@@ -132,7 +132,7 @@ def _show_learning(minutes: float) -> None:
     say(f"{run.world.trained} things to name, short questions in English, {60 * minutes:.0f} seconds on this machine.")
     before = predict(run.model, images, examples)
     try:
-        run.train()
+        history = run.train()
     except Interrupted:
         raise click.Abort from None
     after = predict(run.model, images, examples)
@@ -140,10 +140,17 @@ def _show_learning(minutes: float) -> None:
     for i in range(_SHOWN):
         say(f"  {examples[i].turn.question:<44}{_short(before[i]):<14}{_short(after[i]):<22}{examples[i].turn.answer}")
     shares = [sum(map(is_right, examples, (p.text for p in said))) / len(examples) for said in (before, after)]
+    guess = _guess_share(examples)
     say(
         f"\n{shares[0]:.0%} right before, {shares[1]:.0%} after, on {len(examples)} questions about fresh pictures; "
-        f"the same answer to every question of a kind would get {_guess_share(examples):.0%}.\n"
+        f"the same answer to every question of a kind would get {guess:.0%}.\n"
     )
+    if shares[1] < guess:
+        steps = f"only {history[-1]['step']}" if history else "hardly any"
+        say(
+            f"It had time for {steps} steps: this machine is slow, or busy with something else. "
+            "More time: python -m minigpt4v.demo --minutes 3\n"
+        )
 
 
 def _short(prediction: Prediction) -> str:

@@ -82,6 +82,7 @@ def test_the_demonstration(model, tmp_path, monkeypatch):
     right = sum(mark == "✓" for mark, _ in answers)
     assert f"\n{right} of 30 right.\n" in text
     assert re.search(r"^0% right before, \d+% after, on 36 questions about fresh pictures", text, re.MULTILINE)
+    assert re.search(r"^It had time for hardly any steps: this machine is slow", text, re.MULTILINE)
     assert re.search(r"^  question +before +after +truth$", text, re.MULTILINE)
     assert text.index("1. The model") < text.index("2. A small model learns") < text.index("3. Your turn")
     assert f"chat scene.png --model {model}" in text
