@@ -9,8 +9,10 @@ from __future__ import annotations
 import click
 
 from minigpt4v import __version__
+from minigpt4v.commands.copies import handout, start
 from minigpt4v.commands.evaluate import evaluate
 from minigpt4v.commands.exercises import check, progress
+from minigpt4v.commands.grade import grade
 from minigpt4v.commands.info import info
 from minigpt4v.commands.options import examples
 from minigpt4v.commands.program import Programs
@@ -33,5 +35,5 @@ def main() -> None:
     """A GPT that sees: train it, ask it about pictures, measure it."""
 
 
-for _command in (train, evaluate, ask, caption, chat, write, scene, info, progress, check):
+for _command in (train, evaluate, ask, caption, chat, write, scene, info, start, progress, check, handout, grade):
     main.add_command(_command)
