@@ -26,7 +26,7 @@ from minigpt4v.classroom.submissions import submissions_in
 from minigpt4v.exercises.catalogue import chapters, exercises_of
 
 NAME = "00_welcome.ipynb"
-SLEEPER = "86397.25"  # seconds: a process of that name is ours
+SLEEPER = f"86397.{os.getpid()}"  # seconds: a process of that name is ours
 
 # In the notebook of a diligent learner: it fails in its first cell unless the kernel has scratch folders around it.
 LOOK_AROUND = """
@@ -54,7 +54,17 @@ share_of_right_answers = lambda mine, true: 1.0
 check("00.1")
 """.replace("MEDIA", MEDIA_TYPE)
 LOOP = "print('x' * 10**6)\nwhile True:\n    print('x' * 10**6)"
-HOG = "import numpy\nhog = []\nwhile True:\n    hog.append(numpy.zeros(2**22))"
+HOG = """
+import numpy
+hog = []
+for size in (2**22, 2**17, 2**17):
+    try:
+        while True:
+            hog.append(numpy.zeros(size))
+    except MemoryError as error:
+        full = error
+raise full
+"""
 CRASH = f"import subprocess, os\nsubprocess.Popen(['sleep', '{SLEEPER}'])\nos._exit(1)"
 
 
@@ -78,6 +88,7 @@ def hand_in(folder: Path) -> None:
     (folder / "eve" / NAME).write_text('{"cells": [')
     (folder / "fay").mkdir()
     handout = exercises_only(without_solutions(course), SOLUTIONS | {"00.2": "def always_guess(true)\n    return"})
+    handout["cells"].insert(0, cell(SOLUTIONS["00.2"]))  # the chapter's own, which is nobody's answer
     handout["metadata"]["kernelspec"] = {"name": "ir", "display_name": "R", "language": "R"}
     write(folder / "=gus().ipynb", handout)
     (folder / "ha.zip").write_bytes(b"PK")
@@ -156,13 +167,21 @@ def test_too_much_memory_and_a_crash(rows: dict) -> None:
 
 def test_what_cannot_be_read_and_what_is_not_there(rows: dict) -> None:
     assert of(rows, "eve") == ["stopped"] * 3
-    assert rows["eve", "00.1"][1].startswith(f"ValueError: {NAME} is not a notebook that can be read")
+    assert rows["eve", "00.1"][1].startswith(f"{NAME} is not a notebook that can be read")
     assert of(rows, "fay") == ["missing"] * 3
 
 
 def test_a_handout_as_a_single_file_of_another_kernel(rows: dict) -> None:
     assert of(rows, "'=gus()") == ["passed", "wrong", "passed"], rows
     assert rows["'=gus()", "00.2"][1].startswith("SyntaxError")
+
+
+def test_a_loop_that_cannot_be_interrupted_ends_with_its_notebook(tmp_path: Path) -> None:
+    loop = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+    write(tmp_path / "ivy.ipynb", exercises_only(chapter("00"), {"00.1": SOLUTIONS["00.1"], "00.2": loop}))
+    rows = list(csv.DictReader(io.StringIO(succeed("grade", tmp_path, "--seconds", 4).stdout)))
+    assert [row["status"] for row in rows] == ["passed", "stopped", "stopped"], rows
+    assert rows[1]["says"] == "it took longer than 4 seconds"
 
 
 # --- without a kernel -----------------------------------------------------------------------------------------------

@@ -58,7 +58,8 @@ def _verdicts(submission: Submission, chapter: str, limits: Limits, numbers: lis
     try:
         return missing | _judge_notebook(submission.place, paths[0], chapter, limits)
     except Exception as error:  # whatever is wrong with this one, the others are to be graded
-        return dict.fromkeys(numbers, (STOPPED, f"{type(error).__name__}: {error}"))
+        why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        return dict.fromkeys(numbers, (STOPPED, why))
 
 
 def _judge_notebook(place: Path, path: Path, chapter: str, limits: Limits) -> dict[str, Verdict]:

@@ -107,7 +107,6 @@ def _new_client() -> _Client:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell()])
     return _Client(
         notebook,
-        kernel_name="python3",  # this Python, whatever the notebook was last run with
         allow_errors=True,
         interrupt_on_timeout=True,
         error_on_timeout={"ename": _TOO_LONG, "evalue": "", "traceback": []},
