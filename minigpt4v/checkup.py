@@ -105,7 +105,8 @@ def _working_folder() -> tuple[str, str]:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        return "not writable", f"your progress cannot be kept: {error.strerror}. Copy the course to a folder of yours"
+        fix = "Copy the course to a folder of yours with `minigpt4v start FOLDER`"
+        return "not writable", f"your progress cannot be kept: {error.strerror}. {fix}"
     return "writable", ""
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import click
 
 from minigpt4v import __version__
+from minigpt4v.commands.copies import handout, start
 from minigpt4v.commands.evaluate import evaluate
 from minigpt4v.commands.exercises import check, progress
 from minigpt4v.commands.export import export
+from minigpt4v.commands.grade import grade
 from minigpt4v.commands.info import info
 from minigpt4v.commands.options import examples
 from minigpt4v.commands.program import Programs
@@ -34,5 +36,6 @@ def main() -> None:
     """A GPT that sees: train it, ask it about pictures, measure it."""
 
 
-for _command in (train, evaluate, ask, caption, chat, write, scene, info, export, progress, check):
+_COMMANDS = (train, evaluate, ask, caption, chat, write, scene, info, export, start, progress, check, handout, grade)
+for _command in _COMMANDS:
     main.add_command(_command)

@@ -20,6 +20,15 @@ def data_folder() -> Path:
     return _first_folder("data", PACKAGE_FOLDER / "data", PACKAGE_FOLDER.parent / "data")
 
 
+def notebooks_folder() -> Path:
+    """The folder with the notebooks of the course: inside an installed library, beside the package in a checkout.
+
+    Raises:
+        FileNotFoundError: neither folder exists.
+    """
+    return _first_folder("notebooks", PACKAGE_FOLDER / "notebooks", PACKAGE_FOLDER.parent / "notebooks")
+
+
 def load_record(name: str) -> Any:
     """What an experiment that is too long for a chapter has recorded: bench/results/NAME.json, "fusion" for example.
 

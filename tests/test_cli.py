@@ -71,7 +71,10 @@ def here(tmp_path, monkeypatch):
 # Help
 
 
-COMMANDS = ("ask", "caption", "chat", "check", "evaluate", "info", "progress", "scene", "train", "write")
+COMMANDS = (
+    *("ask", "caption", "chat", "check", "evaluate", "grade", "handout"),
+    *("info", "progress", "scene", "start", "train", "write"),
+)
 
 
 def test_help_names_every_command_in_full():

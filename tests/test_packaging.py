@@ -80,7 +80,7 @@ def test_wheel_holds_the_package_and_its_data_and_nothing_else(wheel_files: set[
     for name in repository_files():
         if name.startswith("minigpt4v/"):
             expected.add(name)
-        elif name.startswith("data/") and not BUILDER_OF_THE_DATA.fullmatch(name):
+        elif name.startswith(("data/", "notebooks/")) and not BUILDER_OF_THE_DATA.fullmatch(name):
             expected.add(f"minigpt4v/{name}")
         elif name.startswith("bench/results/"):
             expected.add(f"minigpt4v/{name.removeprefix('bench/')}")
@@ -124,6 +124,12 @@ def test_installed_program_answers_about_a_picture(installed: Path, tmp_path: Pa
     answer = run(installed / "minigpt4v", "ask", "dog.png", "Is there a dog?", cwd=tmp_path).stdout
 
     assert answer.lower().startswith("yes")
+
+
+def test_installed_program_brings_the_course(installed: Path, tmp_path: Path) -> None:
+    run(installed / "minigpt4v", "start", "mine", cwd=tmp_path)
+    names = {path.name for path in (tmp_path / "mine").glob("*.ipynb")}
+    assert names == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
 
 
 @pytest.mark.parametrize("name", minigpt4v.__all__)

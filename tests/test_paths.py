@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minigpt4v import paths
-from minigpt4v.paths import data_folder, load_record, write_atomically
+from minigpt4v.paths import data_folder, load_record, notebooks_folder, write_atomically
 
 
 def test_a_checkout_has_its_data_beside_the_package(tmp_path, monkeypatch):
@@ -42,6 +42,15 @@ def test_records_are_found_in_both_layouts(tmp_path, monkeypatch):
         assert load_record("fusion") == json.loads(content)
     with pytest.raises(ValueError, match="no record 'fission': choose one of fusion"):
         load_record("fission")
+
+
+def test_notebooks_are_found_in_both_layouts(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PACKAGE_FOLDER", tmp_path / "minigpt4v")
+    with pytest.raises(FileNotFoundError, match="the notebooks folder is neither"):
+        notebooks_folder()
+    for place in ("notebooks", "minigpt4v/notebooks"):
+        (tmp_path / place).mkdir(parents=True)
+        assert notebooks_folder() == tmp_path / place
 
 
 @pytest.mark.parametrize("content", [b"\x00\xff\r\n", "猫 and 狗\r\n", ""])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -36,12 +38,8 @@ def check(chapter: str, notebook: Path | None) -> None:
     """
     from minigpt4v.exercises.catalogue import exercises_of
 
-    try:
+    with notebook_packages():
         from minigpt4v.exercises.notebooks import check_notebook, find_notebook
-    except ImportError as error:
-        raise click.ClickException(
-            f'notebooks need more packages: pip install "minigpt4v[course]" ({error})'
-        ) from error
     exercises = exercises_of(chapter.zfill(2))
     said = check_notebook(notebook or find_notebook(chapter))
     for text in said:
@@ -49,3 +47,14 @@ def check(chapter: str, notebook: Path | None) -> None:
     done = sum(text.startswith("✓") for text in said)
     note(f"{done} of {len(exercises)} exercises pass")
     sys.exit(done < len(exercises))
+
+
+@contextmanager
+def notebook_packages() -> Iterator[None]:
+    """Say how to install what runs notebooks where it is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise click.ClickException(
+            f'notebooks need more packages: pip install "minigpt4v[course]" ({error})'
+        ) from error

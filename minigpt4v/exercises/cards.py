@@ -24,8 +24,13 @@ class Card:
         return f"{self._heading}\n{_unfolded(self.exercise.task)}"
 
     def _repr_markdown_(self) -> str:
-        solution = solution_source(self.exercise)
-        folds = {"Hint": self.exercise.hint, "Help": self.exercise.help, "Solution": f"```python\n{solution}\n```"}
+        return self.markdown(solution=True)
+
+    def markdown(self, *, solution: bool) -> str:
+        """The card with its folds; a handout leaves out the solution."""
+        folds = {"Hint": self.exercise.hint, "Help": self.exercise.help}
+        if solution:
+            folds["Solution"] = f"```python\n{solution_source(self.exercise)}\n```"
         folded = (
             f"<details><summary>{name}</summary>\n\n{_unfolded(text)}\n\n</details>" for name, text in folds.items()
         )

@@ -1,0 +1,82 @@
+"""What the grader calls inside a learner's kernel: limits, and the verdict on an answer.
+
+The modules of the exercises are loaded afresh for each verdict: what a notebook has done to them does not matter. It is
+no safeguard against somebody who means to cheat, since learner and judge share a process.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import IPython
+
+from minigpt4v import exercises  # noqa: F401 - loads PyTorch and all else before the memory is limited
+
+MEDIA_TYPE = "application/vnd.minigpt4v.verdict+json"
+UNDEFINED = "undefined"
+_RESERVE = 2**30  # bytes: a learner's lists may have filled the memory before the judge's turn
+_LONGEST = 300  # characters of what a verdict says
+
+
+class _Nowhere(io.TextIOWrapper):
+    """A stream that IPython cannot wrap: its own `write` would keep all that an endless loop prints."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Change nothing."""
+
+
+def prepare(memory: int) -> None:
+    """Limit the memory of this process to what it has now and so many bytes more, and let nothing be printed.
+
+    Memory is limited on Linux alone: macOS takes such limits and does not keep them.
+    """
+    sys.stdout = sys.stderr = _Nowhere(io.FileIO(os.devnull, "w"), encoding="utf-8")
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError):
+        return
+    learners = pages * resource.getpagesize() + memory
+    resource.setrlimit(resource.RLIMIT_AS, (learners, learners + _RESERVE))
+
+
+def forget(name: str) -> None:
+    """Take a name out of the notebook: the chapter may have used it for its own version of what is asked for."""
+    _notebook().pop(name, None)
+
+
+def judge(number: str, name: str, key: str) -> None:
+    """Judge what goes by a name, and tell the grader by way of Jupyter. The key shows that it was told by this call."""
+    _use_reserve()
+    verdict = {"key": key, "state": UNDEFINED, "says": ""}
+    if name in _notebook():
+        verdict |= _examined(number, _notebook()[name])
+    IPython.get_ipython().display_pub.publish({MEDIA_TYPE: verdict})
+
+
+def _examined(number: str, answer: Any) -> dict[str, str]:
+    for module in [module for module in sys.modules if module.startswith("minigpt4v.exercises")]:
+        del sys.modules[module]
+    from minigpt4v.exercises.catalogue import find
+    from minigpt4v.exercises.examination import examine
+
+    verdict = examine(find(number), answer)
+    return {"state": verdict.state, "says": " ".join(verdict.says.split())[:_LONGEST]}
+
+
+def _notebook() -> dict[str, Any]:
+    return IPython.get_ipython().user_ns
+
+
+def _use_reserve() -> None:
+    try:
+        import resource
+    except ImportError:
+        return
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
