@@ -49,7 +49,7 @@ endif
 	@$(MAKE) --no-print-directory test-browser
 
 test-browser: $(READY) ## Run the course in JupyterLab in a browser: every chapter, its controls and exercises
-	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist worksteal -m browser tests/browser
+	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --maxschedchunk=1 -m browser tests/browser
 
 notebooks: $(READY) ## Execute every notebook again and save the outputs in place
 ifeq ($(NOTEBOOKS),)

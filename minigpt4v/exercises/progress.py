@@ -96,4 +96,6 @@ def progress_widget() -> Any:
     bars = ipywidgets.HTML(Progress()._repr_html_())
     button = ipywidgets.Button(description="Refresh", icon="refresh")
     button.on_click(lambda _: bars.set_trait("value", Progress()._repr_html_()))
-    return ipywidgets.VBox([bars, button])
+    words = "<your progress, with a button that reads it again>"  # what a page without widgets shows
+    box = type("ProgressWidget", (ipywidgets.VBox,), {"__repr__": lambda _: words})
+    return box([bars, button])

@@ -43,17 +43,19 @@ class LabServer:
     def progress_file(self) -> Path:
         return self.course / "notebooks" / "minigpt4v-progress.txt"
 
-    def ask(self, path: str, method: str = "GET") -> Any:
+    def ask(self, path: str, method: str = "GET", content: bytes | None = None) -> Any:
         """What the server answers to a request of its programming interface, as "api/kernels"."""
         headers = {"Authorization": f"token {self.token}"}
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers, method=method)) as answer:
-            content = answer.read()
-        return json.loads(content) if content else None
+        request = urllib.request.Request(self.url + path, content, headers, method=method)
+        with urllib.request.urlopen(request) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
 
     def start_afresh(self) -> None:
-        """End all kernels and forget what was solved: the next test meets no traces of this one."""
+        """End all kernels, close all tabs and forget what was solved: the next test meets no traces of this one."""
         for session in self.ask("api/sessions"):
             self.ask(f"api/sessions/{session['id']}", "DELETE")
+        self.ask("lab/api/workspaces/default", "PUT", (self.course / "lab" / "workspace.json").read_bytes())
         self.progress_file.unlink(missing_ok=True)
 
 

@@ -30,13 +30,13 @@ CODE_CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets.filt
             kinds: outputs.flatMap(output => Object.keys(output.data ?? {})),
         };
     })"""
-# Pictures without a size are broken ones. MathJax puts a box where it cannot read a formula.
+# Pictures without a size are broken. MathJax notes where it cannot read a formula, and writes unknown commands in red.
 UNSEEN = """() => {
     const notebook = window.jupyterapp.shell.currentWidget.node;
     const broken = [...notebook.querySelectorAll('img')].filter(picture => picture.complete && !picture.naturalWidth);
-    const formulas = [...notebook.querySelectorAll('[data-mjx-error]')].map(box => box.dataset.mjxError);
-    return [...broken.map(picture => `a broken picture: ${picture.src.slice(0, 80)}`),
-            ...formulas.map(error => `a formula that cannot be read: ${error}`)];
+    const formulas = [...notebook.querySelectorAll('math merror, math mtext[mathcolor=red]')];
+    return [...broken.map(picture => `a broken picture: ${picture.alt || picture.src.slice(0, 80)}`),
+            ...formulas.map(part => `a formula that cannot be read: ${part.textContent}`)];
 }"""
 
 
@@ -60,8 +60,8 @@ class NotebookPage:
         self._wait_for_notebook()
 
     def open(self, name: str) -> None:
-        """Open a notebook of the course by its file name, in a clean workspace."""
-        self.page.goto(f"{self.server.url}lab/tree/notebooks/{name}?token={self.server.token}&reset")
+        """Open a notebook of the course by its file name."""
+        self.page.goto(f"{self.server.url}lab/tree/notebooks/{name}?token={self.server.token}")
         self._wait_for_notebook()
 
     def _wait_for_notebook(self) -> None:

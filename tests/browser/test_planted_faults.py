@@ -45,11 +45,14 @@ def test_errors_and_what_did_not_run_behind_them(open_with: Opener) -> None:
 
 
 def test_broken_pictures_and_formulas(open_with: Opener) -> None:
-    notebook = open_with("# A picture\n\n![of nothing](nowhere.png)\n\nand $\\frac{1}{$", "1")
+    notebook = open_with("# A picture\n\n![of nothing](nowhere.png)\n\nand $\\frac{1}$ and $\\nosuch{1}$", "1")
     notebook.run_all()
-    picture, formula = notebook.faults()
-    assert picture.startswith("a broken picture")
-    assert formula.startswith("a formula that cannot be read")
+    notebook.page.locator("mjx-container").first.wait_for()
+    assert notebook.faults() == [
+        "a broken picture: of nothing",
+        "a formula that cannot be read: \\frac{1}",
+        "a formula that cannot be read: \\nosuch",
+    ]
 
 
 def test_a_request_to_the_network(open_with: Opener) -> None:

@@ -10,9 +10,8 @@ from controls import explorers, pictures_after_each_change
 from lab_server import ROOT
 from notebook_page import NotebookPage, keep_screenshot
 
-CHAPTERS = sorted(
-    (ROOT / "notebooks").glob("*.ipynb"), reverse=True
-)  # the long ones first, so that workers end together
+# The longest chapters are among the last: they go first, so that the workers end together.
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"), reverse=True)
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=[path.stem for path in CHAPTERS])
