@@ -16,14 +16,14 @@ from lab_server import LabServer, running_lab
 from notebook_page import NotebookPage, keep_screenshot
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Playwright
+    from playwright.sync_api import Browser, BrowserContext, Playwright
 
 HERE = Path(__file__).resolve().parent
 # The names under which systems install Chromium and its relatives; the last resort is what Playwright installs itself.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "microsoft-edge")
 NO_PLAYWRIGHT = "playwright is not installed: run `make setup`"
 NO_BROWSER = "no browser is installed: get one with `apt-get install chromium`, or with `playwright install chromium`"
-WINDOW = {"width": 1400, "height": 1000}
+SIZE = {"width": 1400, "height": 1000}
 MILLISECONDS_TO_APPEAR = 90_000  # the first page of a busy machine takes long
 HAS_FAILED = pytest.StashKey[bool]()
 
@@ -72,16 +72,23 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
+def window(browser: Browser) -> BrowserContext:
+    """One for all tests: what it has read of JupyterLab once, it need not read and compile again."""
+    context = browser.new_context(viewport=SIZE)
+    context.set_default_timeout(MILLISECONDS_TO_APPEAR)
+    return context
+
+
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
     with running_lab(tmp_path_factory.mktemp("lab")) as running:
         yield running
 
 
 @pytest.fixture
-def notebook(browser: Browser, server: LabServer, request: pytest.FixtureRequest) -> Iterator[NotebookPage]:
+def notebook(window: BrowserContext, server: LabServer, request: pytest.FixtureRequest) -> Iterator[NotebookPage]:
     """An empty page. The browser is asked for first: without one, JupyterLab need not be started."""
-    page = browser.new_page(viewport=WINDOW)
-    page.set_default_timeout(MILLISECONDS_TO_APPEAR)
+    page = window.new_page()
     yield NotebookPage(page, server)
     if request.node.stash.get(HAS_FAILED, False):
         keep_screenshot(page, f"failed-{request.node.name}")

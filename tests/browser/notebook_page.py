@@ -18,7 +18,7 @@ COMMAND_WITH_LIMIT = """([command, seconds]) => Promise.race([
     window.jupyterapp.commands.execute(command),
     new Promise((_, stop) => setTimeout(() => stop(new Error(`${command} takes over ${seconds} s`)), 1000 * seconds)),
 ])"""
-# What is said of each code cell: whether it ran, what it wrote as an error, and what kinds of output it has.
+# What is said of each code cell: whether it ran, and its errors.
 CODE_CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets.filter(cell => cell.model.type === 'code')
     .map((cell, number) => {
         const outputs = cell.model.outputs.toJSON();
@@ -27,7 +27,6 @@ CODE_CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets.filt
             ran: cell.model.executionCount !== null,
             errors: outputs.filter(output => output.output_type === 'error' || output.name === 'stderr')
                 .map(output => output.ename ? `${output.ename}: ${output.evalue}` : `stderr: ${output.text}`),
-            kinds: outputs.flatMap(output => Object.keys(output.data ?? {})),
         };
     })"""
 # Pictures without a size are broken. MathJax notes where it cannot read a formula, and writes unknown commands in red.
@@ -76,7 +75,7 @@ class NotebookPage:
         self.page.evaluate(COMMAND_WITH_LIMIT, ["runmenu:run-all", SECONDS_FOR_A_CHAPTER])
 
     def code_cells(self) -> list[dict[str, Any]]:
-        """Of every code cell: its number from 1, whether it ran, its errors and the kinds of its outputs."""
+        """Of every code cell: its number from 1, whether it ran, and its errors."""
         return self.page.evaluate(CODE_CELLS)
 
     def faults(self) -> list[str]:

@@ -21,39 +21,29 @@ def entered(notebook: NotebookPage) -> NotebookPage:
     return notebook
 
 
-def test_the_welcome_chapter_is_open_and_nothing_else(entered: NotebookPage) -> None:
-    tabs = entered.page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel")
-    assert tabs.all_inner_texts() == ["00_welcome.ipynb"]
-    assert entered.page.locator(".jp-Notebook h1").first.inner_text().startswith("00 Welcome")
-    keep_screenshot(entered.page, "make-lab")
+def test_the_welcome_chapter_is_open_beside_the_list_of_chapters(entered: NotebookPage) -> None:
+    page = entered.page
+    assert page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel").all_inner_texts() == ["00_welcome.ipynb"]
+    assert page.locator(".jp-Notebook h1").first.inner_text().startswith("00 Welcome")
+    assert page.locator(".jp-Toolbar-kernelName").inner_text() == "Python 3 (ipykernel)"
+    (session,) = entered.server.ask("api/sessions")
+    assert session["kernel"]["name"] == "python3"
 
-
-def test_the_file_browser_lists_every_chapter_by_its_whole_name(entered: NotebookPage) -> None:
-    names = entered.page.locator(".jp-DirListing-item .jp-DirListing-itemText")
+    names = page.locator(".jp-DirListing-item .jp-DirListing-itemText")
     names.first.wait_for()
+    keep_screenshot(page, "make-lab")
     assert names.all_inner_texts() == CHAPTERS
     assert names.evaluate_all(CUT_OFF) == []
 
 
-def test_the_kernel_is_chosen_and_is_that_of_the_course(entered: NotebookPage) -> None:
-    (session,) = entered.server.ask("api/sessions")
-    assert session["path"] == "notebooks/00_welcome.ipynb"
-    assert session["kernel"]["name"] == "python3"
-    assert entered.page.locator(".jp-Toolbar-kernelName").inner_text() == "Python 3 (ipykernel)"
-
-
-def test_nothing_pops_up_and_nothing_asks_the_network(entered: NotebookPage) -> None:
+def test_nothing_pops_up_asks_the_network_or_changes_the_learners_settings(entered: NotebookPage) -> None:
     entered.page.evaluate("() => window.jupyterapp.restored")
     settings = entered.server.ask(f"lab/api/settings/{NOTIFICATIONS}")["schema"]["properties"]
     assert settings["fetchNews"]["default"] == "false"  # "none" asks whether to be notified
     assert entered.page.locator(".jp-Dialog, .Toastify__toast").all_inner_texts() == []
     assert entered.troubles == []
-
-
-def test_the_learners_own_settings_and_tabs_are_left_alone(entered: NotebookPage) -> None:
-    entered.page.evaluate("() => window.jupyterapp.restored")
-    config = entered.server.settings / "config"
-    assert [path for path in config.rglob("*") if path.is_file() and "lab" in path.parts] == []
+    own = (entered.server.settings / "config").rglob("*")
+    assert [path for path in own if path.is_file() and "lab" in path.parts] == []
 
 
 def test_it_listens_on_this_machine_only_and_asks_for_the_token(server: LabServer) -> None:
