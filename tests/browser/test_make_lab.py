@@ -7,7 +7,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from lab_server import ROOT, LabServer
+from lab_server import ROOT, LabServer, wait_until
 from notebook_page import NotebookPage, keep_screenshot
 
 CHAPTERS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -42,6 +42,7 @@ def test_nothing_pops_up_asks_the_network_or_changes_the_learners_settings(enter
     assert settings["fetchNews"]["default"] == "false"  # "none" asks whether to be notified
     assert entered.page.locator(".jp-Dialog, .Toastify__toast").all_inner_texts() == []
     assert entered.troubles == []
+    wait_until(lambda: "00_welcome" in str(entered.server.ask("lab/api/workspaces/default")), "the tabs to be kept")
     own = (entered.server.settings / "config").rglob("*")
     assert [path for path in own if path.is_file() and "lab" in path.parts] == []
 
