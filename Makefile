@@ -18,7 +18,7 @@ NO_PROGRESS := MINIGPT4V_PROGRESS="$(CURDIR)/build/no-progress.txt"
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test notebooks book book-serve bench lint format data constraints clean
+.PHONY: help setup demo lab test test-browser notebooks book book-serve bench lint format data constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,7 +38,7 @@ demo: $(READY) ## See the trained model answer, then watch a small one learn (2 
 	$(RUN) minigpt4v.demo
 
 lab: $(READY) ## Open the course in JupyterLab
-	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. $(firstword $(NOTEBOOKS))
+	$(RUN) jupyterlab --config=lab/config.py
 
 test: $(READY) ## Run every test and measure coverage; then run the notebooks and compare their outputs
 	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
@@ -47,6 +47,10 @@ ifneq ($(NOTEBOOKS),)
 	$(NO_PROGRESS) OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadfile \
 		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout=300 notebooks
 endif
+	@$(MAKE) --no-print-directory test-browser
+
+test-browser: $(READY) ## Run the course and the book in a browser: every chapter, control and page
+	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadgroup -m browser tests/browser
 
 notebooks: $(READY) ## Execute every notebook again and save the outputs in place
 ifeq ($(NOTEBOOKS),)

@@ -18,7 +18,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt4v.exercises import Progress, card, check, progress
+from minigpt4v.exercises import Progress, card, check, progress, progress_widget
 from minigpt4v.exercises.catalogue import chapters, exercises_of, find
 from minigpt4v.exercises.difference import difference
 from minigpt4v.exercises.examination import NOT_ATTEMPTED, NOT_YET_RIGHT, PASSED, examine
@@ -437,6 +437,17 @@ def test_bars_show_the_share_that_is_done(own_progress: Path) -> None:
     assert "█" * 20 in row
     assert row.endswith(f"{total}/{total}")
     assert f"<progress value='{total}' max='{total}'>" in Progress()._repr_html_()
+
+
+def test_the_widget_reads_the_file_again_when_asked(own_progress: Path) -> None:
+    widget = progress_widget()
+    bars, button = widget.children
+    before = bars.value
+    progress.record("03.1")
+    assert bars.value == before
+    button.click()
+    assert bars.value == Progress()._repr_html_() != before
+    assert repr(widget) == "<your progress, with a button that reads it again>"
 
 
 def test_find_names_what_there_is() -> None:

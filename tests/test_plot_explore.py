@@ -29,8 +29,13 @@ def test_the_first_figure_is_that_of_the_first_values(widget) -> None:
     assert DRAWN == [{"size": 1.0, "name": "cat"}]
     assert bytes(picture.value).startswith(b"\x89PNG")
     assert (slider.description, text.description, message.value) == ("size", "who", "")
-    assert slider.style.description_width == "initial"
+    assert slider.style.description_width == text.style.description_width == "4ch", "as wide as the longest name"
     assert picture.layout.align_self == "flex-start"
+
+
+def test_names_of_several_words_are_read_as_such() -> None:
+    slider = plot.explore(lambda top_left: draw(top_left, "cat"), top_left=FloatSlider()).children[0]
+    assert slider.description == "top left"
 
 
 def test_every_change_draws_again_and_leaves_no_figure_open(widget) -> None:

@@ -42,9 +42,11 @@ def explore(draw: Callable[..., Figure], **controls: Any) -> Any:
         picture.value, message.value = file.getvalue(), ""
 
     for name, control in controls.items():
-        control.description = control.description or name
-        control.style.description_width = "initial"  # or long names are cut off
+        control.description = control.description or name.replace("_", " ")
         control.observe(redraw, "value")
+    longest = max((len(control.description) for control in controls.values()), default=0)
+    for control in controls.values():
+        control.style.description_width = f"{longest}ch"  # one column, and no name is cut off
     redraw()
     words = f"<a figure that follows: {', '.join(controls)}>"  # or every picture's bytes would be in the saved output
     explorer = type("Explorer", (ipywidgets.VBox,), {"__repr__": lambda _: words})
