@@ -349,3 +349,9 @@ def test_bfloat16_is_left_off_where_it_would_be_slow(monkeypatch, able, precisio
     monkeypatch.setattr(presets, "has_fast_bfloat16", lambda device: able)
     run = PresetRun(replace(SMALL, precision="bf16"), settings={"steps": 1, "minutes": None})
     assert run._settings(steps=1).precision == precision
+
+
+@pytest.mark.parametrize("pointing_steps", [0, 5])
+def test_every_token_learns_to_name_only_where_words_will_point_at_it(pointing_steps):
+    run = PresetRun(replace(SMALL, pointing_steps=pointing_steps), settings=SHORT)
+    assert run._naming_trainer().objective.every_token == (pointing_steps > 0)
