@@ -96,7 +96,8 @@ class TokenStream:
 def measure(run: PresetRun, variant: Variant, starts: dict[str, dict], steps: int) -> dict[str, Any]:
     """One run of a variant from its start: accuracy by step, per family at the end, and CPU seconds."""
     run.model.load_state_dict(starts[variant.start])
-    run.settings = {"steps": steps, "minutes": None, "evaluate_every": EVALUATE_EVERY} | variant.settings
+    usual = {"warmup_steps": 50, "decay_share": 0.6}  # those of the chapter, whatever the presets do today
+    run.settings = {"steps": steps, "minutes": None, "evaluate_every": EVALUATE_EVERY} | usual | variant.settings
     trainer = run._sentences_trainer()
     if variant.loss != "answers":
         questions = variant.loss == "all tokens"
