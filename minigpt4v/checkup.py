@@ -84,7 +84,7 @@ def _models() -> tuple[str, str]:
     from minigpt4v.gpt4v import shipped_checkpoints
 
     found = shipped_checkpoints()
-    missing = {"laptop", "shakespeare"} - set(found)
+    missing = {"laptop", "laptop-stages", "shakespeare"} - set(found)
     fix = f"{', '.join(sorted(missing))} is missing: get it back with `git checkout data`" if missing else ""
     return ", ".join(found), fix
 

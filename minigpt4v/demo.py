@@ -140,17 +140,21 @@ def _show_learning(minutes: float) -> None:
     for i in range(_SHOWN):
         say(f"  {examples[i].turn.question:<44}{_short(before[i]):<14}{_short(after[i]):<22}{examples[i].turn.answer}")
     shares = [sum(map(is_right, examples, (p.text for p in said))) / len(examples) for said in (before, after)]
-    guess = _guess_share(examples)
-    say(
-        f"\n{shares[0]:.0%} right before, {shares[1]:.0%} after, on {len(examples)} questions about fresh pictures; "
+    say(_what_was_learned(shares, _guess_share(examples), len(examples), history))
+
+
+def _what_was_learned(shares: Sequence[float], guess: float, questions: int, history: Sequence[dict]) -> str:
+    learned = (
+        f"\n{shares[0]:.0%} right before, {shares[1]:.0%} after, on {questions} questions about fresh pictures; "
         f"the same answer to every question of a kind would get {guess:.0%}.\n"
     )
-    if shares[1] < guess:
-        steps = f"only {history[-1]['step']}" if history else "hardly any"
-        say(
-            f"It had time for {steps} steps: this machine is slow, or busy with something else. "
-            "More time: python -m minigpt4v.demo --minutes 3\n"
-        )
+    if shares[1] >= guess:
+        return learned
+    steps = f"only {history[-1]['step']}" if history else "hardly any"
+    return (
+        f"{learned}It had time for {steps} steps: this machine is slow, or busy with something else. "
+        "More time: python -m minigpt4v.demo --minutes 3\n"
+    )
 
 
 def _short(prediction: Prediction) -> str:

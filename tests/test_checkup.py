@@ -69,7 +69,7 @@ def test_changed_and_missing_data(name: str, own_data: Path, capsys: pytest.Capt
 def test_a_missing_model(own_data: Path, capsys: pytest.CaptureFixture) -> None:
     shutil.rmtree(own_data / "checkpoints" / "laptop")
     said = "\n".join(lines(capsys))
-    assert "✗ trained models [here: shakespeare]" in said
+    assert "✗ trained models [here: laptop-stages, shakespeare]" in said
     assert "laptop is missing" in said
 
 

@@ -72,7 +72,7 @@ def here(tmp_path, monkeypatch):
 
 
 COMMANDS = (
-    *("ask", "caption", "chat", "check", "evaluate", "grade", "handout"),
+    *("ask", "caption", "chat", "check", "evaluate", "export", "grade", "handout"),
     *("info", "progress", "scene", "start", "train", "write"),
 )
 

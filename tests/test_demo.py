@@ -82,7 +82,6 @@ def test_the_demonstration(model, tmp_path, monkeypatch):
     right = sum(mark == "✓" for mark, _ in answers)
     assert f"\n{right} of 30 right.\n" in text
     assert re.search(r"^0% right before, \d+% after, on 36 questions about fresh pictures", text, re.MULTILINE)
-    assert re.search(r"^It had time for hardly any steps: this machine is slow", text, re.MULTILINE)
     assert re.search(r"^  question +before +after +truth$", text, re.MULTILINE)
     assert text.index("1. The model") < text.index("2. A small model learns") < text.index("3. Your turn")
     assert f"chat scene.png --model {model}" in text
@@ -129,6 +128,14 @@ def test_always_guessing_is_counted_per_family():
     turns = [("a", "yes"), ("a", "yes"), ("a", "no"), ("b", "one"), ("b", "two"), ("b", "three"), ("b", "two")]
     examples = [Example(0, Turn("", answer, family)) for family, answer in turns]
     assert demo._guess_share(examples) == pytest.approx(4 / 7)
+
+
+def test_a_slow_machine_gets_a_word_why_little_was_learned():
+    assert "It had time" not in demo._what_was_learned((0.0, 0.5), 0.3, 36, [{"step": 400}])
+    assert "It had time for only 40 steps: this machine is slow" in demo._what_was_learned(
+        (0.0, 0.2), 0.3, 36, [{"step": 40}]
+    )
+    assert "for hardly any steps" in demo._what_was_learned((0.0, 0.2), 0.3, 36, [])
 
 
 def test_long_and_empty_answers_fit_the_table():

@@ -447,7 +447,7 @@ def test_the_widget_reads_the_file_again_when_asked(own_progress: Path) -> None:
     assert bars.value == before
     button.click()
     assert bars.value == Progress()._repr_html_() != before
-    assert repr(widget) == "<your progress, with a button that reads it again>"
+    assert repr(widget) == "<the bars of your progress, with a button that reads them again>"
 
 
 def test_find_names_what_there_is() -> None:
