@@ -13,21 +13,33 @@ from typing import Any
 
 from minigpt4v import __version__
 from minigpt4v.commands.output import BadInput
-from minigpt4v.paths import PACKAGE_FOLDER, write_atomically
+from minigpt4v.commands.run_lock import LOCK_NAME
+from minigpt4v.paths import PACKAGE_FOLDER, is_litter, write_atomically
 
 _RECORD = "run.json"
 
 
-def check_new(folder: Path) -> None:
-    """Raise `BadInput` unless the folder is empty, or not there yet and can be made."""
+def check_place(folder: Path) -> None:
+    """Raise `BadInput` unless the folder is there, or can be made."""
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--out {str(folder)!r} is a file: name a new folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        fix = "add --resume to go on with it" if (folder / _RECORD).is_file() else "name a new folder"
-        raise BadInput(f"--out {str(folder)!r} is not empty: {fix}, or name another with --out")
     above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise BadInput(f"--out {str(folder)!r} cannot be made: {str(above)!r} may not be written to")
+
+
+def check_empty(folder: Path) -> None:
+    """Raise `BadInput` where there is more in the folder than a run that died at once has left."""
+    if any(path.name != LOCK_NAME and not is_litter(path) for path in folder.iterdir()):
+        fix = "add --resume to go on with it" if (folder / _RECORD).is_file() else "name a new folder"
+        raise BadInput(f"--out {str(folder)!r} is not empty: {fix}, or name another with --out")
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove the half-written files that a killed run has left in its folder."""
+    for path in folder.iterdir():
+        if is_litter(path):
+            path.unlink()
 
 
 def read_record(folder: Path) -> dict[str, Any]:

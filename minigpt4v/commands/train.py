@@ -14,7 +14,16 @@ from minigpt4v.commands.data_files import read_conversations, report
 from minigpt4v.commands.options import PRESETS, SEED, choose_device, device_option, examples, load_model
 from minigpt4v.commands.output import note, say
 from minigpt4v.commands.pictures import save_figure
-from minigpt4v.commands.run_folder import check_new, is_main_process, new_record, read_record, write_record
+from minigpt4v.commands.run_folder import (
+    check_empty,
+    check_place,
+    is_main_process,
+    new_record,
+    read_record,
+    remove_litter,
+    write_record,
+)
+from minigpt4v.commands.run_lock import only_run
 from minigpt4v.commands.train_options import (
     check_unchanged,
     command_line,
@@ -76,16 +85,31 @@ def train(context: click.Context, /, out: str | None, resume: bool, device: str,
     pictures are named from the folder of the file.
     """
     folder = Path(out) if out else default_folder(options, resume)
-    record = read_record(folder) if resume else {}
-    options = settle_options(merge_options(record["options"], options) if resume else options)
-    place = choose_device(device)
     if resume:
+        options = merge_options(read_record(folder)["options"], options)
+    options = settle_options(options)
+    place = choose_device(device)
+    if not is_main_process():
+        _begin(context, folder, options, place, resume)
+        return
+    if not resume:
+        check_place(folder)
+    with only_run(folder):
+        _begin(context, folder, options, place, resume)
+
+
+def _begin(context: click.Context, folder: Path, options: dict[str, Any], device: torch.device, resume: bool) -> None:
+    """Make the run and train it, in a folder that nobody else trains in."""
+    if resume:
+        record = read_record(folder)
         check_unchanged(options, record)
     elif is_main_process():
-        check_new(folder)
-    run = _make_run(options, folder, place)
+        check_empty(folder)
+    run = _make_run(options, folder, device)
     if not resume:
         record = new_record(command_line(context), _world_of(options))
+    if is_main_process():
+        remove_litter(folder)
     _train(run, folder, record | {"options": recorded_options(options)}, resume)
 
 
