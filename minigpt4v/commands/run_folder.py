@@ -61,6 +61,17 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     write_atomically(folder / _RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
+def progress_of(folder: Path) -> str | None:
+    """How far the newest checkpoint of a run is, in words; None where there is none yet."""
+    from minigpt4v.checkpoint import STAGES_FOLDER, checkpoints_in, step_of
+
+    if last := checkpoints_in(folder):
+        return f"step {step_of(last[-1])}"
+    found = [path for stage in (folder / STAGES_FOLDER).glob("*") for path in checkpoints_in(stage)]
+    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    return f"step {step_of(newest)} of {newest.parent.parent.name}" if newest else None
+
+
 def world_of(folder: Path) -> str | None:
     """The world of EmojiScenes that the model in a folder was trained on, if its run.json says so."""
     try:

@@ -19,6 +19,7 @@ from minigpt4v.commands.run_folder import (
     check_place,
     is_main_process,
     new_record,
+    progress_of,
     read_record,
     remove_litter,
     write_record,
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
 def train(context: click.Context, /, out: str | None, resume: bool, device: str, **options: Any) -> None:
     """Train a model: a preset, a benchmark, or your own data.
 
-    Ctrl-C saves, and says how to resume. The folder holds the model, its history (history.jsonl, history.png), and what
+    Ctrl-C saves, and says how to resume; a run that is killed goes on from at most 500 steps before. The folder holds the model, its history (history.jsonl, history.png), and what
     was done (run.json).
 
     Your own data, line by line: {"images": ["cat.png"], "turns": [{"question": "What is it?", "answer": "a cat"}]};
@@ -164,6 +165,9 @@ def _train(run: Run, folder: Path, record: dict[str, Any], resume: bool) -> None
     writes = is_main_process()
     if writes:
         write_record(folder, record)
+        if resume:
+            done = progress_of(folder)
+            note(f"Going on after {done}." if done else "Nothing was saved yet: beginning again.")
     started, before = time.perf_counter(), record["minutes"]
     try:
         history = run.train(resume=resume)
@@ -184,9 +188,7 @@ def _train(run: Run, folder: Path, record: dict[str, Any], resume: bool) -> None
 
 
 def _leave_interrupted(folder: Path) -> NoReturn:
-    from minigpt4v.checkpoint import checkpoints_in
-
-    saved = "everything is saved" if checkpoints_in(folder) else "it was too early to save anything"
+    saved = "everything is saved" if progress_of(folder) else "it was too early to save anything"
     note(f"Stopped; {saved}. To go on: minigpt4v train --out {shlex.quote(str(folder))} --resume")
     click.get_current_context().exit(130)
 
