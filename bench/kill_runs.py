@@ -71,8 +71,8 @@ def _new_folder(folder: Path, name: str) -> Path:
 
 
 def _moments(random_: random.Random) -> Iterator[tuple[Place | None, float]]:
-    """Places with how many times to pass them, and, for every third, a share of a run's time. The first is a place."""
-    places = cycle([PLACES[0], *random_.sample(PLACES[1:], len(PLACES) - 1)])
+    """Places with how many times to pass them; every third is a share of a run's time. The first two begin."""
+    places = cycle([*PLACES[:2], *random_.sample(PLACES[2:], len(PLACES) - 2)])
     while True:
         for _ in range(2):
             yield next(places), random_.randint(1, _TIMES)

@@ -51,7 +51,8 @@ class _LoggedTrainer(Trainer):
     """Writes down each step that is done, at once, and checkpoints often."""
 
     def __init__(self, objective: Any, stream: Any, settings: Any, **more: Any):
-        often = {f"{what}_every": INTERVAL for what in ("checkpoint", "evaluate", "log")}
+        # a line of the history begins in one checkpoint and ends in another
+        often = {"checkpoint_every": INTERVAL, "evaluate_every": INTERVAL, "log_every": INTERVAL - 1}
         super().__init__(objective, stream, replace(settings, **often), **more)
 
     def run(self) -> list[dict[str, Any]]:

@@ -79,8 +79,8 @@ if TYPE_CHECKING:
 def train(context: click.Context, /, out: str | None, resume: bool, device: str, **options: Any) -> None:
     """Train a model: a preset, a benchmark, or your own data.
 
-    Ctrl-C saves, and says how to resume; a run that is killed goes on from at most 500 steps before. The folder holds the model, its history (history.jsonl, history.png), and what
-    was done (run.json).
+    Ctrl-C saves, and says how to resume; a run that is killed goes on from at most 500 steps before. The folder holds
+    the model, its history (history.jsonl, history.png), and what was done (run.json).
 
     Your own data, line by line: {"images": ["cat.png"], "turns": [{"question": "What is it?", "answer": "a cat"}]};
     pictures are named from the folder of the file.
