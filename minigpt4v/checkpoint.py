@@ -5,13 +5,14 @@
         optimizers.safetensors  moments of each optimiser, named "optimiser/parameter/entry"
         state.json              step, seconds spent, anything else that is plain data
 
-A checkpoint is written into a temporary folder that gets its name only when it is complete, so a run that dies while
-writing leaves the checkpoint before it. Nothing is pickled: reading a checkpoint executes nothing.
+A checkpoint is written into a temporary folder that gets its name only when it is complete and on the disk: a run that
+dies while writing leaves the checkpoint before it. Nothing is pickled: reading a checkpoint executes nothing.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +22,20 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+STAGES_FOLDER = "stages"  # in the folder of a run of several stages: a folder like its own for each but the last
 _PREFIX = "step-"
+_PARTIAL, _REPLACED = ".partial", ".replaced"
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first."""
-    return sorted(path for path in (folder / "checkpoints").glob(f"{_PREFIX}*") if path.suffix != ".partial")
+    found = [path for path in (folder / "checkpoints").glob(f"{_PREFIX}*") if path.suffix != _PARTIAL]
+    return sorted(found, key=lambda path: (path.stem, path.suffix != _REPLACED))  # a replaced one before its successor
+
+
+def step_of(checkpoint: Path) -> int:
+    """The number of steps that were done when the checkpoint was written."""
+    return int(checkpoint.stem.removeprefix(_PREFIX))
 
 
 def save_checkpoint(
@@ -34,7 +43,7 @@ def save_checkpoint(
 ) -> Path:
     """Write the checkpoint of a step, then remove the older ones. Returns its folder."""
     final = folder / "checkpoints" / f"{_PREFIX}{step:08d}"
-    partial = final.with_suffix(".partial")
+    partial, replaced = final.with_suffix(_PARTIAL), final.with_suffix(_REPLACED)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     # clones, because safetensors refuses tensors that share their memory, as tied embeddings do
@@ -44,11 +53,21 @@ def save_checkpoint(
     save_file(weights, partial / "weights.safetensors")
     save_file(_flatten(optimizers), partial / "optimizers.safetensors")
     (partial / "state.json").write_text(json.dumps({"step": step} | state, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(final, ignore_errors=True)
+    for path in partial.iterdir():
+        _bring_to_disk(path)
+    if final.exists():  # the same step once more: there is a whole checkpoint at every moment
+        shutil.rmtree(replaced, ignore_errors=True)
+        final.rename(replaced)
     partial.rename(final)
     for path in set(final.parent.glob(f"{_PREFIX}*")) - {final}:  # older ones, and what a run that died has left
         shutil.rmtree(path)
     return final
+
+
+def _bring_to_disk(path: Path) -> None:
+    """Wait until what was written would outlive a power cut."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def load_checkpoint(path: Path, module: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:

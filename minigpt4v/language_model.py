@@ -50,15 +50,18 @@ class LanguageModel:
             )
 
     def save(self, folder: str | Path) -> None:
-        """Write config.json, tokenizer.json and model.safetensors into a folder, each whole or not at all."""
+        """Write config.json, tokenizer.json and model.safetensors into a folder, each whole or not at all.
+
+        config.json comes last: a folder that has one is a whole model.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "config.json", json.dumps({"text": asdict(self.gpt.config)}, indent=2) + "\n")
-        self.tokenizer.save(folder / "tokenizer.json")
         # copies, since safetensors refuses two names for one memory, as tied embeddings have
         copied = {"memory_format": torch.contiguous_format}
         weights = {name: tensor.detach().cpu().clone(**copied) for name, tensor in self.gpt.state_dict().items()}
         write_atomically(folder / "model.safetensors", save(weights))
+        self.tokenizer.save(folder / "tokenizer.json")
+        write_atomically(folder / "config.json", json.dumps({"text": asdict(self.gpt.config)}, indent=2) + "\n")
 
     @classmethod
     def load(cls, name_or_folder: str | Path, device: str | torch.device = "cpu") -> LanguageModel:

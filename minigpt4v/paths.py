@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
+_HALF = ".part"
 
 
 def data_folder() -> Path:
@@ -61,7 +62,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     """
     path = Path(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_HALF)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -73,6 +74,11 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     except BaseException:  # Ctrl-C too: leave no litter behind
         temporary.unlink(missing_ok=True)
         raise
+
+
+def is_litter(path: Path) -> bool:
+    """Whether the file is what `write_atomically` leaves where its process is killed: a half-written one."""
+    return path.name.startswith(".") and path.name.endswith(_HALF)
 
 
 def _permissions_for(path: Path) -> int:

@@ -8,6 +8,7 @@ with as few words; and, for most of the time, to answer sentences.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from minigpt4v.checkpoint import STAGES_FOLDER
 from minigpt4v.datasets.conversation import ConversationEncoder, Turn
 from minigpt4v.datasets.phrasings import FAMILIES, LANGUAGES, vocabulary_texts
 from minigpt4v.datasets.questions import conversations_about
@@ -36,7 +38,7 @@ from minigpt4v.naming import NamingObjective, align_names
 from minigpt4v.objectives import AnswerObjective
 from minigpt4v.recipe import has_fast_bfloat16
 from minigpt4v.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
-from minigpt4v.training import Trainer, TrainingSettings
+from minigpt4v.training import Stream, Trainer, TrainingSettings
 from minigpt4v.vision import VisionConfig
 
 
@@ -132,7 +134,8 @@ def speak_up(model: GPT4V, seed: int) -> None:
 class PresetRun:
     """One training run of a preset, in a folder that is itself a model (`GPT4V.from_pretrained(folder)`).
 
-    histories: of the stages that are over, by title.
+    Every stage writes checkpoints: the last into the folder itself, those before it into stages/TITLE, where they stay
+    until the last has one. histories: of the stages that are over, by title.
     """
 
     def __init__(
@@ -149,10 +152,12 @@ class PresetRun:
         self.world = world or load_world(preset.world)
         self.settings = settings or {}
         self.histories: dict[str, list[dict]] = {}
+        self._resuming = False
         self.model = make_model(preset, self.world, seed).to(device)
 
     def train(self, *, resume: bool = False) -> list[dict]:
-        """All stages, or the rest of the last from its newest checkpoint; returns the history of the last."""
+        """All stages, or what is left of them from the newest checkpoint; returns the history of the last."""
+        self._resuming = resume
         if resume and self.folder and (self.folder / "tokenizer.json").exists():
             # what was learned is about these ids, whatever tokenizer the library would train today
             tokenizer = load_tokenizer(self.folder / "tokenizer.json")
@@ -176,7 +181,15 @@ class PresetRun:
         precision = self.preset.precision if has_fast_bfloat16(self.device) else "no"
         return TrainingSettings(**({"seed": self.seed, "precision": precision} | stage | self.settings))
 
+    def _stage(self, title: str, objective: nn.Module, stream: Stream, **settings: Any) -> Trainer:
+        """A stage before the last."""
+        folder = self.folder / STAGES_FOLDER / title if self.folder else None
+        settings_of_stage = self._settings(**settings)
+        return Trainer(objective, stream, settings_of_stage, folder=folder, on_save=self._save_tokenizer, title=title)
+
     def _run(self, trainer: Trainer) -> list[dict]:
+        if self._resuming and trainer.step == 0:
+            trainer.resume()
         self.histories[trainer.title] = trainer.run()
         return self.histories[trainer.title]
 
@@ -196,8 +209,8 @@ class PresetRun:
         ).to(self.device)
         stream = NamingStream(self.world, self.preset.naming_batch_size, self.seed, self.device)
         minutes = self.preset.minutes * self.preset.naming_share
-        settings = self._settings(minutes=minutes, encoder_rate=1.0, warmup_steps=30, decay_share=1.0)
-        return Trainer(objective, stream, settings, title="naming")
+        settings = {"minutes": minutes, "encoder_rate": 1.0, "warmup_steps": 30, "decay_share": 1.0}
+        return self._stage("naming", objective, stream, **settings)
 
     def learn_to_point(self) -> list[dict]:
         """The second stage: names are answered with places, until nearly always right; returns its history.
@@ -208,10 +221,11 @@ class PresetRun:
         speak_up(self.model, self.seed)
         stream = self._stream(PointingStream, 3 * self.preset.batch_size // 2, row_length=_WORDS_ROW_LENGTH)
         steps, minutes = self.preset.pointing_steps, _SHORT_STAGE * self.preset.minutes
-        settings = self._settings(
-            steps=steps, minutes=minutes, enough=0.97, encoder_rate=0.01, matrix_learning_rate=0.04, decay_share=0.2
+        settings = {"steps": steps, "minutes": minutes, "enough": 0.97, "encoder_rate": 0.01, "decay_share": 0.2}
+        trainer = self._stage(
+            PointingStream.name, AnswerObjective(self.model), stream, **settings, matrix_learning_rate=0.04
         )
-        return self._run(Trainer(AnswerObjective(self.model), stream, settings, title="pointing"))
+        return self._run(trainer)
 
     def learn_first_words(self) -> list[dict]:
         """The third stage: what is where, beside what, how it looks, in a word or two; returns its history."""
@@ -224,8 +238,8 @@ class PresetRun:
     def _learn_words(self, kind: type[ConversationStream], **stage: Any) -> list[dict]:
         stream = self._stream(kind, self.preset.batch_size, row_length=_WORDS_ROW_LENGTH)
         minutes = _SHORT_STAGE * self.preset.minutes
-        settings = self._settings(minutes=minutes, matrix_learning_rate=0.04, decay_share=0.1, **stage)
-        return self._run(Trainer(AnswerObjective(self.model), stream, settings, title=kind.name))
+        settings = {"minutes": minutes, "matrix_learning_rate": 0.04, "decay_share": 0.1} | stage
+        return self._run(self._stage(kind.name, AnswerObjective(self.model), stream, **settings))
 
     def _stream(self, kind: type[ConversationStream], batch_size: int, **options: Any) -> ConversationStream:
         return kind(
@@ -238,9 +252,15 @@ class PresetRun:
             **options,
         )
 
+    def _save_tokenizer(self) -> None:
+        if self.folder:
+            self.model.tokenizer.save(self.folder / "tokenizer.json")
+
     def _save(self) -> None:
         if self.folder:
             self.model.save_pretrained(self.folder)
+            for checkpoints in (self.folder / STAGES_FOLDER).glob("*/checkpoints"):  # of the stages before: not needed
+                shutil.rmtree(checkpoints)
 
     def _sentences_trainer(self) -> Trainer:
         families, languages = self.preset.families, self.preset.languages

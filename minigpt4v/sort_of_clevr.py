@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
+from minigpt4v.checkpoint import STAGES_FOLDER
 from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder
 from minigpt4v.datasets.sort_of_clevr import ANSWERS, COLOURS, SUBTYPES, Picture, answer, draw_indices, load
 from minigpt4v.datasets.sort_of_clevr_stream import (
@@ -34,7 +35,7 @@ from minigpt4v.tokenizer import Tokenizer
 from minigpt4v.training import Trainer, TrainingSettings
 from minigpt4v.vision import VisionConfig
 
-LOOKING_FOLDER = "looking"  # in a run's folder: the history of the first stage
+LOOKING_FOLDER = f"{STAGES_FOLDER}/looking"  # in a run's folder: history and checkpoint of the first stage
 CONTEXT_LENGTH = 320  # 100 tokens of a picture and at most 20 questions of 11
 _VALIDATION_PICTURES = 200  # the last of the training set, kept out of training
 _SCORED_AT_ONCE = 100
@@ -100,13 +101,13 @@ class SortOfClevrRun:
         )
 
     def train(self, *, resume: bool = False) -> list[dict[str, Any]]:
-        """Both stages, or the rest of the second; returns the history of the second, with held-out accuracy.
+        """Both stages, or what is left of them; returns the history of the second, with held-out accuracy.
 
         The held-out pictures are the last 200 of the training set; the test set is not touched.
         """
         trainer = self._talking_trainer()
         if not (resume and trainer.resume()):
-            self._learn_to_look()
+            self._learn_to_look(resume)
             trainer = self._talking_trainer()
         return trainer.run()
 
@@ -114,11 +115,14 @@ class SortOfClevrRun:
         minutes = self.settings.minutes * share if self.settings.minutes else None
         return replace(self.settings, minutes=minutes, **changes)
 
-    def _learn_to_look(self) -> None:
+    def _learn_to_look(self, resume: bool) -> None:
         objective = PooledAnswers(self.model.encoder, self.model.config.vision.width).to(self.device)
         settings = self._timed(_LOOKING_SHARE, encoder_rate=1.0, warmup_steps=30, decay_share=1.0)
         folder = self.folder / LOOKING_FOLDER if self.folder else None
-        Trainer(objective, SingleThingStream(self._stream), settings, folder=folder, title="looking").run()
+        trainer = Trainer(objective, SingleThingStream(self._stream), settings, folder=folder, title="looking")
+        if resume:
+            trainer.resume()
+        trainer.run()
 
     def _talking_trainer(self) -> Trainer:
         return Trainer(

@@ -140,6 +140,8 @@ class Trainer:
         self._interrupted = False
         if self.folder and self.step == 0:
             self._restore_history(self.folder)  # forget what a run that died before its first checkpoint has left
+        if self.is_over:  # it may have died between its last checkpoint and the model
+            self._write_model()
         self.objective.train()
         with (
             # only where somebody watches: tqdm's own disable=None shows a bar in notebooks, whose outputs are compared
@@ -217,7 +219,10 @@ class Trainer:
             return
         state = {"seconds": self.seconds, "totals": totals, "settings": asdict(self.settings)}
         save_checkpoint(self.folder, self.step, self._plain_objective(), self.optimizers, state)
-        if self.on_save:
+        self._write_model()
+
+    def _write_model(self) -> None:
+        if self.folder and self.on_save and self.accelerator.is_main_process:
             self.on_save()
 
     def resume(self) -> int:

@@ -1,6 +1,7 @@
 """checkpoint.py: what is written comes back bit for bit; whatever breaks while writing, a whole checkpoint stays."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from small_models import small_gpt4v
 from torch import nn
 
 from minigpt4v import checkpoint
-from minigpt4v.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from minigpt4v.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint, step_of
 from minigpt4v.objectives import AnswerObjective
 from minigpt4v.training import TrainingSettings, make_optimizers
 
@@ -187,6 +188,52 @@ def test_the_checkpoint_before_stays_whole(tmp_path, monkeypatch, moment, again_
     assert list((tmp_path / "checkpoints").iterdir()) == [newest]
     again.load(newest)
     assert_same(third, again)
+
+
+@pytest.mark.parametrize("survived", range(4))
+def test_the_same_step_again_leaves_a_whole_checkpoint_at_every_moment(tmp_path, monkeypatch, survived):
+    """Dying before any of the renamings and removals: the newest that is found is one of the two, and whole."""
+    older, newer = Run(steps=1), Run(steps=2)
+    older.save(tmp_path, 5)
+    calls = []
+
+    def dying(function):
+        def wrapped(path, *arguments, **options):
+            if Path(path).exists():  # else there is nothing to remove
+                calls.append(path)
+                if len(calls) > survived:
+                    raise Died
+            return function(path, *arguments, **options)
+
+        return wrapped
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", dying(Path.rename))
+        broken.setattr(checkpoint.shutil, "rmtree", dying(shutil.rmtree))
+        if survived < 3:
+            with pytest.raises(Died):
+                newer.save(tmp_path, 5)
+        else:
+            newer.save(tmp_path, 5)
+    found = checkpoints_in(tmp_path)[-1]
+    assert step_of(found) == 5
+    again = Run()
+    again.load(found)
+    assert_same(again, older if survived < 2 else newer)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000005"] or survived < 3
+    newest = older.save(tmp_path, 6)  # and the next clears up
+    assert list((tmp_path / "checkpoints").iterdir()) == [newest]
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    events = []
+    fsync, rename = os.fsync, Path.rename
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(os.fstat(descriptor).st_ino) or fsync(descriptor))
+    monkeypatch.setattr(Path, "rename", lambda self, target: events.append("name") or rename(self, target))
+    path = Run(steps=1).save(tmp_path, 1)
+    *on_disk, last = events
+    assert last == "name"
+    assert set(on_disk) == {file.stat().st_ino for file in path.iterdir()}
 
 
 def test_the_new_checkpoint_is_whole_before_the_old_one_goes(tmp_path, monkeypatch):

@@ -217,6 +217,54 @@ def test_ctrl_c_before_anything_is_saved(here, monkeypatch, what):
     succeed("train", "--out", "run", "--resume", "--device", "cpu")
 
 
+@pytest.mark.parametrize(
+    ("stream", "step", "saved", "said"),
+    [
+        ("NamingStream", 0, False, "Nothing was saved yet: beginning again."),
+        ("NamingStream", 2, True, "Going on after step 2 of naming."),
+        ("SceneStream", 0, True, "Going on after step 3 of naming."),
+        ("SceneStream", 2, True, "Going on after step 2."),
+    ],
+)
+def test_a_preset_is_stopped_in_any_stage_and_goes_on(here, monkeypatch, stream, step, saved, said):
+    from minigpt4v import presets
+    from minigpt4v.training import Trainer
+
+    kind, ask = getattr(presets, stream), Trainer._agree
+
+    def stop_there(self):
+        return ask(self) or (self.step == step and type(self.stream) is kind)
+
+    def refuse_to_begin(self):
+        if step == 0 and type(self.stream) is kind:
+            raise Interrupted(0)
+        return run(self)
+
+    run = Trainer.run
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_agree", stop_there)
+        patch.setattr(Trainer, "run", refuse_to_begin)
+        stopped = invoke("train", "--preset", "tiny", "--steps", 3, "--out", "run")
+    assert stopped.exit_code == 130
+    assert ("everything is saved" if saved else "it was too early to save anything") in stopped.stderr
+    assert said in succeed("train", "--out", "run", "--resume").stderr
+    assert history_of(here / "run")[-1]["step"] == 3
+
+
+def test_a_benchmark_goes_on_behind_its_first_stage(here, monkeypatch):
+    monkeypatch.setattr(sort_of_clevr, "load", lambda split: generate(8, seed=1))
+    monkeypatch.setattr(sort_of_clevr, "_VALIDATION_PICTURES", 4)
+
+    def stop(self):
+        raise Interrupted(0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sort_of_clevr.SortOfClevrRun, "_measure", stop)
+        assert invoke("train", "--dataset", "sort-of-clevr", "--steps", 1, "--out", "run").exit_code == 130
+    monkeypatch.setattr(sort_of_clevr.SingleThingStream, "batch", lambda *_: pytest.fail("that is learned"))
+    assert "Going on after step 1 of looking." in succeed("train", "--out", "run", "--resume").stderr
+
+
 def test_resume_of_a_finished_run_changes_nothing(here):
     succeed("train", "--data", "my.jsonl", "--steps", 2, "--out", "run")
     before = (here / "run" / "model.safetensors").read_bytes(), history_of(here / "run")

@@ -168,3 +168,12 @@ def test_tied_embeddings_are_saved_and_loaded(tmp_path):
     tied.save(tmp_path)
     ids = torch.arange(size)[None, :8]
     assert torch.equal(LanguageModel.load(tmp_path).gpt(ids), tied.gpt(ids))
+
+
+def test_a_folder_with_a_config_is_a_whole_model(model, tmp_path, monkeypatch):
+    """A process that dies while it writes leaves none, or the one before."""
+    files = []
+    monkeypatch.setattr("minigpt4v.language_model.write_atomically", lambda path, _: files.append(path.name))
+    monkeypatch.setattr("minigpt4v.tokenizer.write_atomically", lambda path, _: files.append(path.name))
+    model.save(tmp_path / "other")
+    assert files == ["model.safetensors", "tokenizer.json", "config.json"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minigpt4v import paths
-from minigpt4v.paths import data_folder, load_record, notebooks_folder, write_atomically
+from minigpt4v.paths import data_folder, is_litter, load_record, notebooks_folder, write_atomically
 
 
 def test_a_checkout_has_its_data_beside_the_package(tmp_path, monkeypatch):
@@ -73,6 +73,13 @@ def test_a_crash_keeps_the_old_file_and_leaves_no_litter(tmp_path, monkeypatch):
         write_atomically(target, "new")
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_process_leaves_is_known_as_litter(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "replace", lambda *_: None)  # as if killed just before
+    write_atomically(tmp_path / "run.json", "new")
+    assert [is_litter(path) for path in tmp_path.iterdir()] == [True]
+    assert not any(is_litter(tmp_path / name) for name in ("run.json", "a.part", ".hidden", "x.partial"))
 
 
 def test_the_file_is_complete_before_it_takes_the_name(tmp_path, monkeypatch):

@@ -181,12 +181,49 @@ def test_a_run_that_goes_on_keeps_its_tokenizer(whole, tmp_path, monkeypatch):
     assert same(resumed.model, whole.model)
 
 
-@pytest.mark.parametrize("stream", [NamingStream, PointingStream, FirstWordsStream, ComparingStream])
-def test_a_run_that_stopped_in_an_early_stage_begins_again(whole, tmp_path, monkeypatch, stream):
-    crash(monkeypatch, stream, 5, tmp_path)
-    resumed = PresetRun(SMALL, folder=tmp_path, settings=SHORT)
+EARLY_STREAMS = (NamingStream, PointingStream, FirstWordsStream, ComparingStream)
+
+
+def watch_steps(monkeypatch) -> list[tuple[type, int]]:
+    """Every batch that is asked for from now on: the kind of the stream, and the step."""
+    seen = []
+    for kind in (*EARLY_STREAMS, SceneStream):
+
+        def batch(self, number, part=0, parts=1, real=kind.batch):
+            seen.append((type(self), number))
+            return real(self, number, part, parts)
+
+        monkeypatch.setattr(kind, "batch", batch)
+    return seen
+
+
+@pytest.mark.parametrize("stream", EARLY_STREAMS)
+@pytest.mark.parametrize("step", [2, 9])
+def test_a_run_goes_on_in_the_stage_where_it_stopped(whole, tmp_path, monkeypatch, stream, step):
+    """From its checkpoint, or after the stages that were over; and ends exactly where an unbroken run does."""
+    crash(monkeypatch, stream, step, tmp_path)
+    with monkeypatch.context() as other_words:
+        if stream is not NamingStream or step == 9:  # something was saved, and the tokenizer with it
+            other_words.setattr(presets, "vocabulary_texts", lambda nouns: ["another", "vocabulary"] * 4)
+        resumed = PresetRun(SMALL, folder=tmp_path, settings=SHORT)
+    steps = watch_steps(monkeypatch)
     assert timeless(resumed.train(resume=True)) == timeless(whole.history)
+    first = EARLY_STREAMS.index(stream)
+    expected = [(stream, number) for number in range(6 if step == 9 else 0, 12)]
+    expected += [(kind, number) for kind in (*EARLY_STREAMS, SceneStream)[first + 1 :] for number in range(12)]
+    assert steps == expected
     assert same(resumed.model, whole.model)
+    assert resumed.histories.keys() == whole.histories.keys()
+
+
+def test_checkpoints_of_early_stages_stay_until_the_last_has_one(whole, tmp_path, monkeypatch):
+    """Their histories stay for good."""
+    crash(monkeypatch, SceneStream, 5, tmp_path)
+    titles = [kind.name for kind in EARLY_STREAMS]
+    assert sorted(path.name for path in (tmp_path / "stages").iterdir()) == sorted(titles)
+    for title in titles:
+        assert [path.name for path in checkpoints_in(tmp_path / "stages" / title)] == ["step-00000012"]
+        assert [path.name for path in (whole.folder / "stages" / title).iterdir()] == ["history.jsonl"]
 
 
 def watch_stages(monkeypatch, seconds: float = 0.0) -> list[tuple[Trainer, float, bool]]:

@@ -145,6 +145,16 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
+def test_every_proof_of_a_promise_exists() -> None:
+    """docs/reliability.md names test files and tests; a star stands for the rest of a name."""
+    named = re.findall(r"`((?:test_)\w+(?:\.py|\*)?)`", read("docs/reliability.md"))
+    assert len(named) > 40
+    defined = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    files = {path.name for path in (ROOT / "tests").glob("test_*.py")}
+    proofs = {name: name in files if name.endswith(".py") else f"def {name.rstrip('*')}" in defined for name in named}
+    assert [name for name, there in proofs.items() if not there] == []
+
+
 def test_every_module_has_a_test_file() -> None:
     tests = " ".join(path.stem for path in (ROOT / "tests").glob("test_*.py"))
     modules = [path.stem for path in (ROOT / "minigpt4v").glob("*.py") if not path.stem.startswith("__")]

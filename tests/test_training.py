@@ -311,6 +311,15 @@ def test_what_happens_when(tmp_path):
     assert [path.name for path in checkpoints_in(tmp_path)] == ["step-00000011"]
 
 
+def test_a_run_that_died_after_its_last_checkpoint_writes_its_model_when_resumed(tmp_path):
+    line_trainer(folder=tmp_path).run()
+    seen = []
+    resumed = line_trainer(folder=tmp_path, on_save=lambda: seen.append(resumed.objective.layer.weight.item()))
+    assert resumed.resume() == 20
+    resumed.run()
+    assert seen == [resumed.objective.layer.weight.item()]
+
+
 def test_evaluation_leaves_the_model_in_training():
     modes = []
 

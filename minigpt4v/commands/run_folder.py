@@ -13,21 +13,33 @@ from typing import Any
 
 from minigpt4v import __version__
 from minigpt4v.commands.output import BadInput
-from minigpt4v.paths import PACKAGE_FOLDER, write_atomically
+from minigpt4v.commands.run_lock import LOCK_NAME
+from minigpt4v.paths import PACKAGE_FOLDER, is_litter, write_atomically
 
 _RECORD = "run.json"
 
 
-def check_new(folder: Path) -> None:
-    """Raise `BadInput` unless the folder is empty, or not there yet and can be made."""
+def check_place(folder: Path) -> None:
+    """Raise `BadInput` unless the folder is there, or can be made."""
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--out {str(folder)!r} is a file: name a new folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        fix = "add --resume to go on with it" if (folder / _RECORD).is_file() else "name a new folder"
-        raise BadInput(f"--out {str(folder)!r} is not empty: {fix}, or name another with --out")
     above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise BadInput(f"--out {str(folder)!r} cannot be made: {str(above)!r} may not be written to")
+
+
+def check_empty(folder: Path) -> None:
+    """Raise `BadInput` where there is more in the folder than a run that died at once has left."""
+    if any(path.name != LOCK_NAME and not is_litter(path) for path in folder.iterdir()):
+        fix = "add --resume to go on with it" if (folder / _RECORD).is_file() else "name a new folder"
+        raise BadInput(f"--out {str(folder)!r} is not empty: {fix}, or name another with --out")
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove the half-written files that a killed run has left in its folder."""
+    for path in folder.iterdir():
+        if is_litter(path):
+            path.unlink()
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -47,6 +59,17 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write run.json, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / _RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def progress_of(folder: Path) -> str | None:
+    """How far the newest checkpoint of a run is, in words; None where there is none yet."""
+    from minigpt4v.checkpoint import STAGES_FOLDER, checkpoints_in, step_of
+
+    if last := checkpoints_in(folder):
+        return f"step {step_of(last[-1])}"
+    found = [path for stage in (folder / STAGES_FOLDER).glob("*") for path in checkpoints_in(stage)]
+    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    return f"step {step_of(newest)} of {newest.parent.parent.name}" if newest else None
 
 
 def world_of(folder: Path) -> str | None:

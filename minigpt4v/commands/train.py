@@ -14,7 +14,17 @@ from minigpt4v.commands.data_files import read_conversations, report
 from minigpt4v.commands.options import PRESETS, SEED, choose_device, device_option, examples, load_model
 from minigpt4v.commands.output import note, say
 from minigpt4v.commands.pictures import save_figure
-from minigpt4v.commands.run_folder import check_new, is_main_process, new_record, read_record, write_record
+from minigpt4v.commands.run_folder import (
+    check_empty,
+    check_place,
+    is_main_process,
+    new_record,
+    progress_of,
+    read_record,
+    remove_litter,
+    write_record,
+)
+from minigpt4v.commands.run_lock import only_run
 from minigpt4v.commands.train_options import (
     check_unchanged,
     command_line,
@@ -69,23 +79,38 @@ if TYPE_CHECKING:
 def train(context: click.Context, /, out: str | None, resume: bool, device: str, **options: Any) -> None:
     """Train a model: a preset, a benchmark, or your own data.
 
-    Ctrl-C saves, and says how to resume. The folder holds the model, its history (history.jsonl, history.png), and what
-    was done (run.json).
+    Ctrl-C saves, and says how to resume; a run that is killed goes on from at most 500 steps before. The folder holds
+    the model, its history (history.jsonl, history.png), and what was done (run.json).
 
     Your own data, line by line: {"images": ["cat.png"], "turns": [{"question": "What is it?", "answer": "a cat"}]};
     pictures are named from the folder of the file.
     """
     folder = Path(out) if out else default_folder(options, resume)
-    record = read_record(folder) if resume else {}
-    options = settle_options(merge_options(record["options"], options) if resume else options)
-    place = choose_device(device)
     if resume:
+        options = merge_options(read_record(folder)["options"], options)
+    options = settle_options(options)
+    place = choose_device(device)
+    if not is_main_process():
+        _begin(context, folder, options, place, resume)
+        return
+    if not resume:
+        check_place(folder)
+    with only_run(folder):
+        _begin(context, folder, options, place, resume)
+
+
+def _begin(context: click.Context, folder: Path, options: dict[str, Any], device: torch.device, resume: bool) -> None:
+    """Make the run and train it, in a folder that nobody else trains in."""
+    if resume:
+        record = read_record(folder)
         check_unchanged(options, record)
     elif is_main_process():
-        check_new(folder)
-    run = _make_run(options, folder, place)
+        check_empty(folder)
+    run = _make_run(options, folder, device)
     if not resume:
         record = new_record(command_line(context), _world_of(options))
+    if is_main_process():
+        remove_litter(folder)
     _train(run, folder, record | {"options": recorded_options(options)}, resume)
 
 
@@ -140,6 +165,9 @@ def _train(run: Run, folder: Path, record: dict[str, Any], resume: bool) -> None
     writes = is_main_process()
     if writes:
         write_record(folder, record)
+        if resume:
+            done = progress_of(folder)
+            note(f"Going on after {done}." if done else "Nothing was saved yet: beginning again.")
     started, before = time.perf_counter(), record["minutes"]
     try:
         history = run.train(resume=resume)
@@ -160,9 +188,7 @@ def _train(run: Run, folder: Path, record: dict[str, Any], resume: bool) -> None
 
 
 def _leave_interrupted(folder: Path) -> NoReturn:
-    from minigpt4v.checkpoint import checkpoints_in
-
-    saved = "everything is saved" if checkpoints_in(folder) else "it was too early to save anything"
+    saved = "everything is saved" if progress_of(folder) else "it was too early to save anything"
     note(f"Stopped; {saved}. To go on: minigpt4v train --out {shlex.quote(str(folder))} --resume")
     click.get_current_context().exit(130)
 
