@@ -111,7 +111,9 @@ def test_it_is_free_again_afterwards_even_after_an_error(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["", "5", "not a number", str(os.getpid()), "9" * 40])
+@pytest.mark.parametrize(
+    "content", ["", "5", "not a number", pytest.param(str(os.getpid()), id="our own number"), "9" * 40]
+)
 def test_a_file_without_a_lock_stops_nobody(tmp_path, content):
     (tmp_path / LOCK_NAME).write_text(content)
     with only_run(tmp_path):
