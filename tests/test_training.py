@@ -702,3 +702,10 @@ def test_pictures_for_the_seeing_problem_fit():
     assert loss.isfinite()
     assert 0 <= right <= 12
     assert pictures(1).shape[1:] == stream.batch(0)["images"].shape[1:]
+
+
+def test_training_on_a_processor_keeps_freed_memory(monkeypatch):
+    asked = []
+    monkeypatch.setattr("minigpt4v.training.keep_freed_memory", lambda: asked.append(True))
+    line_trainer()
+    assert asked == [True]
