@@ -237,3 +237,22 @@ def test_the_live_model_has_its_place_and_a_word_for_where_it_does_not_run(book,
     assert text.count('class="live-model"') == 1
     assert "make book-serve" in text
     assert {"live/page.js", "live/live.css"} <= set(book[name].loaded)
+
+
+def test_style_sheets_find_their_fonts_and_pictures(book):
+    sheets = sorted(book["index.html"].path.parent.rglob("*.css"))
+    asked = [
+        (sheet, address)
+        for sheet in sheets
+        for address in re.findall(r"url\([\"']?([^)\"']+)", sheet.read_text(encoding="utf-8"))
+        if not address.startswith("data:")
+    ]
+    assert len(asked) > 20
+    assert [pair for pair in asked if not (pair[0].parent / urlsplit(pair[1]).path).exists()] == []
+
+
+def test_every_chapter_links_its_terms_to_the_glossary_once(book):
+    for notebook in NOTEBOOKS:
+        terms = [link for link in book[f"{notebook.stem}.html"].links if link.startswith("glossary.html#")]
+        assert terms, notebook.name
+        assert len(set(terms)) == len(terms), notebook.name
