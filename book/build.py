@@ -75,7 +75,7 @@ def copy_sources(folder: Path) -> None:
 
 def document_library(folder: Path) -> None:
     """Reference pages from the docstrings, under reference/, with links to the chapters."""
-    pdoc.render.configure(docformat="google", show_source=False)
+    pdoc.render.configure(docformat="google", show_source=False, template_directory=ROOT / "book" / "reference_theme")
     with warnings.catch_warnings():  # that a package's modules are named twice, by it and by us
         warnings.simplefilter("ignore")
         pdoc.pdoc(*documented_modules(ROOT / LIBRARY), output_directory=folder / "reference")

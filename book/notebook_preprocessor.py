@@ -21,7 +21,6 @@ _FENCED = re.compile(r"^(?P<ticks>`{3,}|~{3,})[^\n]*\n.*?^(?P=ticks)[ \t]*$|`+[^
 _MATH = re.compile(
     r"(?<!\\)\$\$(?P<display>.+?)\$\$|(?<![\\$\w])\$(?!\s)(?P<inline>[^$\n]+?)(?<![\s\\])\$(?![\d$])", re.DOTALL
 )
-_MERMAID = re.compile(r"(?:`{3,}|~{3,})mermaid\n(.*)\n[`~]{3,}\s*", re.DOTALL)
 _ALT_TEXT = re.compile(r"<Figure: (.*)>", re.DOTALL)
 _FOLLOWS = re.compile(r"<a figure that follows: (.*)>", re.DOTALL)
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
@@ -172,13 +171,13 @@ _FORMS: dict[str, Callable[[dict[str, str]], str]] = {
 
 
 def prose(text: str, also: Callable[[str], str] = str) -> str:
-    """Markdown with its formulas, diagrams and links made ready; code stays as it is.
+    """Markdown with its formulas and links made ready; code stays as it is.
 
     also: what else is done to the text between pieces of code.
     """
     parts, end = [], 0
     for code in _FENCED.finditer(text):
-        parts += [also(_links(_formulas(text[end : code.start()]))), _diagram(code[0])]
+        parts += [also(_links(_formulas(text[end : code.start()]))), code[0]]
         end = code.end()
     return "".join([*parts, also(_links(_formulas(text[end:])))])
 
@@ -193,11 +192,6 @@ def _formula(found: re.Match[str]) -> str:
     # Markdown would read * and _ in it: every sign but letters, digits and blanks as its number
     coded = "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in tex)
     return f'<span class="math {"display" if display else "inline"}">{coded}</span>'
-
-
-def _diagram(code: str) -> str:
-    diagram = _MERMAID.fullmatch(code)
-    return f'<pre class="mermaid">{html.escape(diagram[1])}</pre>' if diagram else code
 
 
 def _links(text: str) -> str:

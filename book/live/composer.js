@@ -57,7 +57,7 @@ export class Composer {
     shade(looked) {
         const most = looked ? Math.max(...looked.flat()) : 1;
         this.heat.style.gridTemplateColumns = looked ? `repeat(${looked[0].length}, 1fr)` : "";
-        const part = (share) => element("i", { style: `opacity: ${(0.72 * (1 - share / most)).toFixed(3)}` });
+        const part = (share) => element("i", { class: share === most ? "live-most" : "", style: `--veil: ${(0.72 * (1 - share / most)).toFixed(3)}` });
         this.heat.replaceChildren(...(looked ? looked.flat().map(part) : []));
     }
 

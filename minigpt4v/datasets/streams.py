@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -80,25 +81,15 @@ class SceneStream(ConversationStream):
 
     families may hold a family more than once: that makes it so many times as frequent. conversations: how many
     entries of it are drawn for a scene, those that the scene does not allow included; None = all, in order.
-    row_length: None = one long row behind each picture, a number = short rows (`ConversationEncoder.short_rows`).
+    common, options: those of `ConversationStream`.
     """
 
     name = "seeing"
 
     def __init__(
-        self,
-        world: World,
-        encoder: ConversationEncoder,
-        batch_size: int,
-        seed: int,
-        device: str | torch.device = "cpu",
-        *,
-        families: Sequence[str] = FAMILIES,
-        languages: Sequence[str] = LANGUAGES,
-        conversations: int | None = None,
-        row_length: int | None = None,
+        self, *common: Any, families: Sequence[str] = FAMILIES, conversations: int | None = None, **options: Any
     ):
-        super().__init__(world, encoder, batch_size, seed, device, languages=languages, row_length=row_length)
+        super().__init__(*common, **options)
         self.families, self.conversations = families, conversations
 
     def ask(self, scene: Scene, rng: random.Random) -> list[Conversation]:

@@ -91,8 +91,11 @@ def test_it_answers_in_both_languages_and_shows_what_it_thought_of(live: LivePag
     table = live.page.locator(".live-answers li:first-child table")
     assert table.locator("tr").first.inner_text().startswith("狗")
     assert table.locator("tr").count() == 5
-    veils = live.page.locator(".live-heat i").evaluate_all("parts => parts.map((part) => Number(part.style.opacity))")
+    veils = live.page.locator(".live-heat i").evaluate_all(
+        "parts => parts.map((part) => Number(part.style.getPropertyValue('--veil')))"
+    )
     assert len(veils) == 16
+    assert live.page.locator(".live-heat .live-most").count() == 1
     assert veils.index(min(veils)) // 4 >= 2  # the dog is below, and there it looked
     keep_screenshot(live.page, "live-page-chinese")
 
