@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS_TO_START = 120  # far more than it takes, for machines that are busy
 SECONDS_TO_STOP = 30
 # What the browser needs to ask JupyterLab how far it is, and what containers need, where everybody is root.
-FOR_TESTS = ("--no-browser", "--allow-root", "--LabApp.expose_app_in_browser=True")
+# Port 0 is any free one. JupyterLab's own search tries 8888 first and lets go of it before it listens: two servers that
+# start at once can settle on the same.
+FOR_TESTS = ("--no-browser", "--allow-root", "--LabApp.expose_app_in_browser=True", "--ServerApp.port=0")
 
 Thing = TypeVar("Thing")
 
@@ -51,6 +54,15 @@ class LabServer:
             text = answer.read()
         return json.loads(text) if text else None
 
+    def answers(self) -> bool:
+        """It writes where it can be found a moment before it listens there."""
+        try:
+            return bool(self.ask("api/status"))
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError):
+                return False
+            raise
+
     def start_afresh(self) -> None:
         """End all kernels, close all tabs and forget what was solved: the next test meets no traces of this one."""
         for session in self.ask("api/sessions"):
@@ -69,10 +81,13 @@ def running_lab(folder: Path) -> Iterator[LabServer]:
         try:
             front_door = settings / "runtime" / f"jpserver-{server.pid}-open.html"
             wait_until(lambda: is_written(front_door) or server.poll() is not None, "JupyterLab to start")
+            if server.poll() is None:
+                info = json.loads(front_door.with_name(f"jpserver-{server.pid}.json").read_text(encoding="utf-8"))
+                lab = LabServer(info["url"], info["token"], course, settings, front_door)
+                wait_until(lambda: lab.answers() or server.poll() is not None, "JupyterLab to answer")
             log.seek(0)
             assert server.poll() is None, f"JupyterLab ended at once:\n{log.read()}"
-            info = json.loads(front_door.with_name(f"jpserver-{server.pid}.json").read_text(encoding="utf-8"))
-            yield LabServer(info["url"], info["token"], course, settings, front_door)
+            yield lab
         finally:
             server.terminate()
             server.wait(SECONDS_TO_STOP)
