@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
@@ -41,30 +41,30 @@ def kill_runs(kills: int, seed: int, folder: Path) -> dict[str, Any]:
 
     Returns how often at which place, how many runs came to their end, and the most steps that were lost at once.
     """
-    whole = _new_folder(folder, "whole")
-    _start(_new_folder(folder, "first"), None, 1).join()  # it also loads everything, which the next does not
+    whole = new_folder(folder, "whole")
+    start(new_folder(folder, "first")).join()  # it also loads everything, which the next does not
     started = time.perf_counter()
-    _start(whole, None, 1).join()
+    start(whole).join()
     duration = time.perf_counter() - started
-    expected = _outcome(whole)
+    expected = outcome(whole)
     moments = _moments(random.Random(seed))
     killed: Counter[str] = Counter()
     lost, ended = 0, 0
     for number in count():
-        here = _new_folder(folder, f"run-{number}")
+        here = new_folder(folder, f"run-{number}")
         while killed.total() < kills and (moment := _kill_once(here, next(moments), duration)):
             killed[moment] += 1
-            _check_model(here)
-        _start(here, None, 1).join()  # in peace
-        if _outcome(here) != expected:
+            check_model(here)
+        start(here).join()  # in peace
+        if outcome(here) != expected:
             raise Lost(f"{here}: model or history are not those of a run that nobody killed")
-        lost, ended = max(lost, _most_lost(here)), ended + 1
+        lost, ended = max(lost, most_lost(here)), ended + 1
         if killed.total() == kills:
             return {"killed": dict(killed), "ended": ended, "lost": lost}
     raise AssertionError
 
 
-def _new_folder(folder: Path, name: str) -> Path:
+def new_folder(folder: Path, name: str) -> Path:
     (folder / name).mkdir()
     (folder / name / TEXT).write_text(_SENTENCE * 50, encoding="utf-8")
     return folder / name
@@ -82,7 +82,7 @@ def _moments(random_: random.Random) -> Iterator[tuple[Place | None, float]]:
 def _kill_once(here: Path, moment: tuple[Place | None, float], duration: float) -> str | None:
     """Start or resume the run and kill it; returns the name of the moment, None where the run was over before."""
     place, share = moment
-    process = _start(here, place, int(share))
+    process = start(here, place, int(share))
     process.join(None if place else share * duration)
     if process.exitcode is None:
         process.kill()
@@ -93,23 +93,31 @@ def _kill_once(here: Path, moment: tuple[Place | None, float], duration: float) 
     return None
 
 
-def _start(here: Path, place: Place | None, times: int) -> Any:
+def start(here: Path, place: Place | None = None, times: int = 1) -> Any:
     """The run in a process of its own: resumed, where it got as far as its record."""
-    resume = (here / RUN / "run.json").exists()
-    # a server that has loaded everything makes the processes: each starts within moments
+    return start_process(train, here, (here / RUN / "run.json").exists(), place, times)
+
+
+def start_process(target: Callable[..., None], *arguments: Any) -> Any:
+    """A process that starts within moments: a server that has loaded everything makes it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.killed_run", "torch._dynamo", "minigpt4v.plot"])
-    process = context.Process(target=train, args=(here, resume, place, times))
+    process = context.Process(target=target, args=arguments)
     process.start()
     return process
 
 
 def _check_exit(here: Path, process: Any) -> None:
     if process.exitcode != 0:
-        raise Lost(f"{here}: exit code {process.exitcode}: {(here / OUTPUT).read_text(encoding='utf-8')}")
+        raise Lost(f"{here}: exit code {process.exitcode}: {output(here)}")
 
 
-def _check_model(here: Path) -> None:
+def output(here: Path) -> str:
+    """What the run said last."""
+    return (here / OUTPUT).read_text(encoding="utf-8")
+
+
+def check_model(here: Path) -> None:
     """A folder with a config.json is a whole model."""
     if (here / RUN / "config.json").exists():
         try:
@@ -118,17 +126,17 @@ def _check_model(here: Path) -> None:
             raise Lost(f"{here}: the model is not whole: {error}") from error
 
 
-def _outcome(here: Path) -> tuple[bytes, list[dict[str, Any]]]:
+def outcome(here: Path) -> tuple[bytes, list[dict[str, Any]]]:
     """The weights and the history of a run that is over."""
     try:
         weights = (here / RUN / "model.safetensors").read_bytes()
         lines = (here / RUN / "history.jsonl").read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise Lost(f"{here}: {error}: {(here / OUTPUT).read_text(encoding='utf-8')}") from error
+        raise Lost(f"{here}: {error}: {output(here)}") from error
     return weights, [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
 
 
-def _most_lost(here: Path) -> int:
+def most_lost(here: Path) -> int:
     """The most steps that had to be done again after a kill. Raises Lost where it is more than the interval."""
     done, lost = 0, 0
     for line in (here / LOG).read_text(encoding="utf-8").splitlines():

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from tqdm import tqdm
@@ -72,18 +72,24 @@ def _log(line: str) -> None:
 
 def train(folder: Path, resume: bool, place: Place | None, times: int) -> None:
     """`minigpt4v train` in this process, dying where it is `place` for the `times`-th time. Never returns."""
-    os.chdir(folder)
-    output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    torch.set_num_threads(1)
     tqdm.set_lock(threading.RLock())  # its own is one of the system, which nobody removes when we die
     own_data.TEXT_LAYERS, own_data.TEXT_HEADS, own_data.TEXT_WIDTH, own_data.TEXT_CONTEXT_LENGTH = 1, 2, 16, 32
     own_data.Trainer = _LoggedTrainer  # type: ignore[misc]
     if place:
         sys.addaudithook(_killer(place, times))
     what = ["--resume"] if resume else ["--data", TEXT, "--tokenizer", "char", "--steps", str(STEPS)]
-    main(["train", "--out", RUN, *what])
+    run_command(folder, "train", "--out", RUN, *what)
+
+
+def run_command(folder: Path, *arguments: str) -> NoReturn:
+    """`minigpt4v ...` in this process, in that folder, with all it says in the file OUTPUT. Leaves with its code."""
+    os.chdir(folder)
+    output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    torch.set_num_threads(1)
+    main(arguments)
+    raise AssertionError("it always leaves")
 
 
 def _killer(place: Place, times: int) -> Callable[[str, tuple], None]:

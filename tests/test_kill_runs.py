@@ -30,21 +30,21 @@ def test_a_run_that_is_killed_goes_on_from_a_whole_checkpoint(tmp_path):
 )
 def test_steps_that_were_lost_are_counted(tmp_path, lines, lost):
     (tmp_path / LOG).write_text(lines.replace(" ", "\n").replace("from\n", "from "))
-    assert kill_runs._most_lost(tmp_path) == lost
+    assert kill_runs.most_lost(tmp_path) == lost
 
 
 def test_more_lost_steps_than_promised_are_reported(tmp_path):
     (tmp_path / LOG).write_text("".join(f"{step}\n" for step in range(1, INTERVAL + 2)) + "from 0\n")
     with pytest.raises(kill_runs.Lost, match=f"{INTERVAL + 1} steps were lost at once"):
-        kill_runs._most_lost(tmp_path)
+        kill_runs.most_lost(tmp_path)
 
 
 def test_half_a_model_is_reported(tmp_path):
-    kill_runs._check_model(tmp_path)  # none yet
+    kill_runs.check_model(tmp_path)  # none yet
     (tmp_path / RUN).mkdir()
     (tmp_path / RUN / "config.json").write_text('{"text": {}}')
     with pytest.raises(kill_runs.Lost, match="the model is not whole"):
-        kill_runs._check_model(tmp_path)
+        kill_runs.check_model(tmp_path)
 
 
 def test_a_run_that_fails_by_itself_is_reported(tmp_path):
@@ -55,4 +55,4 @@ def test_a_run_that_fails_by_itself_is_reported(tmp_path):
     with pytest.raises(kill_runs.Lost, match="exit code 2: Error: a reason"):
         kill_runs._check_exit(tmp_path, Failed)
     with pytest.raises(kill_runs.Lost, match="Error: a reason"):
-        kill_runs._outcome(tmp_path)
+        kill_runs.outcome(tmp_path)
