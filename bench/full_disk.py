@@ -76,7 +76,7 @@ def _written(limits: dict[str, Any]) -> str:
 def small_disks(disks: int, seed: int, folder: Path) -> dict[str, int]:
     """Train on so many disks. Raises Lost where a promise is broken; returns how many were full, and how many not."""
     whole = new_folder(folder, "whole")
-    start(whole).join()
+    start("text", whole).join()
     expected = outcome(whole)
     random_ = random.Random(seed)
     found = {"full": 0, "large enough": 0, "most steps lost": 0}
@@ -88,7 +88,7 @@ def small_disks(disks: int, seed: int, folder: Path) -> dict[str, int]:
             if full:
                 _try_read_only(here)
                 _mount(here / RUN, "-o", f"remount,{_written(ROOM | {'nr_inodes': 0})}")
-                start(here).join()
+                start("text", here).join()
             if outcome(here) != expected:
                 raise Lost(f"{here}, {limits}: model or history are not those of a run that had room")
         found["full" if full else "large enough"] += 1
@@ -102,7 +102,7 @@ def _size(random_: random.Random) -> dict[str, Any]:
 
 def _fill(here: Path) -> bool:
     """Train; whether the disk was too small for it."""
-    process = start(here)
+    process = start("text", here)
     process.join()
     if process.exitcode == 0:
         return False
@@ -115,7 +115,7 @@ def _try_read_only(here: Path) -> None:
     """Go on, or begin, where nothing can be written: a sentence, and no file changes."""
     _mount(here / RUN, "-o", "remount,ro")
     before = _contents(here / RUN)
-    process = start(here)
+    process = start("text", here)
     process.join()
     _check_sentence(here, process.exitcode)
     if _contents(here / RUN) != before:
