@@ -141,10 +141,10 @@ def _draw(
         if seen is not None and not seen[row, column]:
             corner = (column - 0.5, row - 0.5)
             axes.add_patch(Rectangle(corner, 1, 1, facecolor=PANEL, edgecolor=CARD, linewidth=0.8))
-            axes.text(column, row, "−∞" if signed else "", ha="center", va="center", fontsize=7, color=QUIET)
+            axes.text(column, row, "−∞" if signed else "", ha="center", va="center", fontsize=8, color=QUIET)
             continue
         ink = number_colour(image, number)
-        axes.text(column, row, _short(number), ha="center", va="center", fontsize=7.5, color=ink)
+        axes.text(column, row, _short(number), ha="center", va="center", fontsize=8.5, color=ink)
 
 
 def _short(number: float) -> str:
