@@ -129,14 +129,11 @@ class Trainer:
         objective = self._plain_objective()
         objective.zero_grad()
         self._seed_step()
-        for batch, place in zip(batches, places, strict=True):
-            with self.accelerator.autocast():
-                cause = likely_cause(objective, batch, self.settings)
-            if cause:
-                break
-        else:
-            cause, place = rates_too_high(self.settings), places[0]
-        step, part, parts = place
+        with self.accelerator.autocast():
+            causes = [likely_cause(objective, batch, self.settings) for batch in batches]
+        number = next((number for number, cause in enumerate(causes) if cause), 0)
+        cause = causes[number] or rates_too_high(self.settings)
+        step, part, parts = places[number]
         return FloatingPointError(
             f"{what} of step {step + 1} is not a finite number: {cause}; its batch is stream.batch({step}, {part},"
             f" {parts}) of seed {self.settings.seed}, and the last checkpoint is untouched"

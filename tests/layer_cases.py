@@ -184,7 +184,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "loss, pooled answers": pooled_answers,
     "loss, classes": lambda: objective(ClassificationObjective(classifier()), CLASSES, (2, 3, 2, 2)),
     "loss, attacked pictures": lambda: objective(
-        AdversarialObjective(ClassificationObjective(classifier()), 0.1), CLASSES, (2, 3, 2, 2)
+        AdversarialObjective(ClassificationObjective(classifier()), 0.1).eval(), CLASSES, (2, 3, 2, 2)
     ),
 }
 """Name -> a new example, from the random numbers as they are."""

@@ -591,7 +591,7 @@ def assert_whole(folder: Path, step: int) -> None:
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, value):
     """In its own step, whatever is logged; see `test_divergence.py` for the causes that are named."""
     trainer = line_trainer(Points({7: value}), tmp_path, log_every=1)
-    with pytest.raises(FloatingPointError, match="the loss of step 8 is not a finite number: .* is untouched"):
+    with pytest.raises(FloatingPointError, match=r"the loss of step 8 is not a finite number: .* is untouched"):
         trainer.run()
     assert [entry["step"] for entry in file_of(tmp_path)] == [1, 2, 3, 4, 5, 6, 7]
     assert_whole(tmp_path, 5)
