@@ -605,7 +605,7 @@ def test_a_finite_loss_with_broken_gradients_stops_the_run(tmp_path):
 
 
 @pytest.mark.parametrize("stops", ["a checkpoint", "Ctrl-C"])
-def test_weights_that_an_update_broke_are_not_saved(tmp_path, stops):
+def test_broken_weights_are_not_saved_after_an_update(tmp_path, stops):
     with pytest.raises(Crash):
         line_trainer(Crashing(Points(), 5), tmp_path).run()
     stream = PressedBy(Points(), 5) if stops == "Ctrl-C" else Points()
