@@ -465,7 +465,7 @@ def test_a_damaged_checkpoint_is_refused(finished):
 
 def test_a_loss_that_is_no_number_ends_with_a_sentence(here, monkeypatch):
     monkeypatch.setattr("torch.nn.functional.cross_entropy", lambda logits, labels, **_: logits.sum(-1) * math.nan)
-    assert "the loss was no longer a finite number" in refuse(
+    assert "the loss of step 1 is not a finite number" in refuse(
         "train", "--data", "my.jsonl", "--steps", 2, "--out", "run", code=1
     )
 
