@@ -118,7 +118,7 @@ def test_wheel_is_small(archives: dict[str, Path]) -> None:
 def test_wheel_is_the_same_whoever_builds_it(archives: dict[str, Path], tmp_path: Path) -> None:
     """Another folder, later, by somebody whose files nobody else may read, and with litter in between."""
     copy = tmp_path / "elsewhere"
-    for name in reversed(sorted(repository_files())):
+    for name in sorted(repository_files(), reverse=True):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((ROOT / name).read_bytes())
         (copy / name).chmod(0o700 if os.access(ROOT / name, os.X_OK) else 0o600)
