@@ -102,6 +102,12 @@ def test_unit_scale_gives_a_root_mean_square_of_one():
     assert not unit_scale(torch.zeros(2, 5)).any()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_unit_scale_does_not_blow_up_what_is_next_to_nothing(dtype):
+    """x / sqrt(mean(x^2) + 1e-6), whatever the number format: at 0.001, half of what is divided by is the 1e-6."""
+    close(unit_scale(torch.full((4,), 1e-3, dtype=dtype)).double(), torch.full((4,), 0.5**0.5).double(), 5e-3)
+
+
 def test_gradients_of_one_head_are_right():
     inputs = [torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
     mask = torch.tensor([[True, False, True], [False, False, False], [True, True, True]])
@@ -274,9 +280,9 @@ def test_wrong_shapes_of_many_heads_are_named():
     with pytest.raises(ValueError, match="width 10 cannot be split among 0 heads"):
         MultiHeadAttention(10, 0)
     layer = MultiHeadAttention(8, 2)
-    with pytest.raises(ValueError, match="built for tokens of width 8, got width 6"):
+    with pytest.raises(ValueError, match=r"^MultiHeadAttention was built for tokens of width 8, got width 6"):
         layer(torch.zeros(1, 3, 6))
-    with pytest.raises(ValueError, match=r"reads tokens \[b, t, 8\], got \[3, 8\]"):
+    with pytest.raises(ValueError, match=r"^MultiHeadAttention reads tokens \[b, t, 8\], got \[3, 8\]"):
         layer(torch.zeros(3, 8))
     x = torch.zeros(2, 3, 8)
     for shape, sentence in {
@@ -356,9 +362,10 @@ def test_repeat_select_and_truncate():
         assert (selected.batch, selected.length) == (2, 4)
         close(kept(selected), key[[2, 0]])
 
-    cache.truncate(1)
-    assert cache.length == 1
-    close(kept(cache), key[:, :, :1])
+    for length in (4, 1, 0):
+        cache.truncate(length)
+        assert cache.length == length
+        close(kept(cache), key[:, :, :length])
     assert (repeated.length, selected.length) == (4, 4)
 
 
@@ -384,13 +391,22 @@ def test_after_truncate_the_text_goes_on_another_way():
         close(layer(x[:, 3:], cache=cache), layer(x)[:, 3:])
 
 
+def test_everything_is_made_where_the_tokens_lie():
+    """On the device "meta", which has shapes and no values, as on a GPU: what is made elsewhere is refused."""
+    layer = MultiHeadAttention(WIDTH, HEADS, qk_norm=True, rotary=RotaryEmbedding(6)).to("meta")
+    x, cache = torch.zeros(2, 6, WIDTH, device="meta"), KeyValueCache(1, 2, HEADS, 6, WIDTH // HEADS, device="meta")
+    assert layer(x[:, :4], cache=cache).device.type == "meta"
+    assert layer(x[:, 4:], cache=cache).device.type == "meta"
+    assert causal_mask(3, "meta").device.type == "meta"
+
+
 def test_a_cache_says_what_does_not_fit():
     cache, key = filled_cache()
-    with pytest.raises(ValueError, match="room for 5 tokens: 4 are stored, 2 more do not fit"):
-        cache.append(0, key[:, :, :2], key[:, :, :2])
+    with pytest.raises(ValueError, match="room for 5 tokens: 4 are stored, 3 more do not fit"):
+        cache.append(0, key[:, :, :3], key[:, :, :3])
     assert cache.length == 4
-    with pytest.raises(ValueError, match="holds 3 texts, got 1"):
-        cache.append(0, key[:1, :, :1], key[:1, :, :1])
+    with pytest.raises(ValueError, match="holds 3 texts, got 2"):
+        cache.append(0, key[:2, :, :1], key[:2, :, :1])
     for length in (5, -1):
         with pytest.raises(ValueError, match=f"cannot keep {length} tokens of the 4 stored: choose 0 to 4"):
             cache.truncate(length)

@@ -21,12 +21,15 @@ from minigpt4v.position import (
 )
 
 
-def test_sinusoidal_positions_are_the_formula_of_the_paper():
+@pytest.mark.parametrize("base", [10_000, 50])
+def test_sinusoidal_positions_are_the_formula_of_the_paper(base):
     length, width = 7, 6
-    table = sinusoidal_positions(length, width)
+    table = sinusoidal_positions(length, width, base)
+    if base == 10_000:
+        assert torch.equal(table, sinusoidal_positions(length, width))
     for position in range(length):
         for i in range(width // 2):
-            angle = position / 10_000 ** (2 * i / width)
+            angle = position / base ** (2 * i / width)
             assert table[position, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-6)
             assert table[position, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-6)
 
@@ -39,14 +42,15 @@ def test_a_shift_of_sinusoidal_positions_is_one_rotation_for_all_positions():
     torch.testing.assert_close(turned[:, :-shift], waves[:, shift:])
 
 
-def test_positions_on_a_grid_tell_row_and_column_apart():
+@pytest.mark.parametrize("base", [(), (50.0,)])
+def test_positions_on_a_grid_tell_row_and_column_apart(base):
     rows, columns, width = 3, 5, 8
-    table = sinusoidal_positions_2d(rows, columns, width)
+    table = sinusoidal_positions_2d(rows, columns, width, *base)
+    vertical, horizontal = sinusoidal_positions(rows, 4, *base), sinusoidal_positions(columns, 4, *base)
     assert table.shape == (rows * columns, width)
     for row in range(rows):
         for column in range(columns):
-            expected = torch.cat([sinusoidal_positions(rows, 4)[row], sinusoidal_positions(columns, 4)[column]])
-            torch.testing.assert_close(table[row * columns + column], expected)
+            assert torch.equal(table[row * columns + column], torch.cat([vertical[row], horizontal[column]]))
 
 
 @pytest.mark.parametrize("layer", [SinusoidalPositions(9, 4), LearnedPositions(9, 4)])
@@ -59,7 +63,7 @@ def test_position_layers_look_up_any_shape_of_positions(layer):
     with pytest.raises(ValueError, match=r"position 9 is outside 0\.\.8"):
         layer(torch.tensor([0, 9]))
     with pytest.raises(ValueError, match=r"position -1 is outside 0\.\.8"):
-        layer(torch.tensor([-1]))
+        layer(torch.tensor([-1, 3]))
     with pytest.raises(TypeError, match=r"whole number, got torch\.float32"):
         layer(torch.tensor([1.0]))
 
@@ -81,6 +85,29 @@ def test_learned_positions_on_a_grid_are_added_row_by_row():
             torch.testing.assert_close(moved[1, 3 * row + column], layer.table[row, column])
     with pytest.raises(ValueError, match=r"2 x 3 places needs tokens \[b, 6, 4\], got \[5, 7, 4\]"):
         layer(torch.zeros(5, 7, 4))
+
+
+def test_learned_positions_on_a_grid_start_at_half_the_size_of_tokens():
+    assert LearnedPositions2d(20, 20, 50).table.std().item() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_frequencies_are_exact_whatever_the_default_dtype(dtype):
+    before = torch.get_default_dtype()
+    expected = wave_frequencies(16)
+    torch.set_default_dtype(dtype)
+    try:
+        frequencies = wave_frequencies(16)
+    finally:
+        torch.set_default_dtype(before)
+    torch.testing.assert_close(frequencies, expected, rtol=0, atol=0)
+
+
+def test_rotary_computes_where_its_input_lies():
+    """On the device "meta", which has shapes and no values, as on a GPU: what is made elsewhere is refused."""
+    x, positions = torch.zeros(2, 1, 3, 4, device="meta"), torch.arange(3, device="meta")
+    assert wave_frequencies(4, device="meta").device.type == "meta"
+    assert RotaryEmbedding(4)(x, positions).device.type == "meta"
 
 
 def test_rotary_is_a_multiplication_of_complex_numbers():
@@ -159,6 +186,6 @@ def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match="heads of width 8, got 6"):
         RotaryEmbedding(8)(torch.zeros(1, 1, 2, 6), torch.arange(2))
     with pytest.raises(ValueError, match=r"1 x 2 tokens need positions \[t\] or \[b, t\], got \[3\]"):
-        RotaryEmbedding(8)(torch.zeros(1, 1, 2, 8), torch.arange(3))
+        RotaryEmbedding(8)(torch.zeros(1, 5, 2, 8), torch.arange(3))
     with pytest.raises(ValueError, match="width 8 needs 4 angles per token, got 3"):
         apply_rotary(torch.zeros(2, 8), torch.zeros(2, 3))

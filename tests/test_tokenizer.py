@@ -3,8 +3,10 @@
 import copy
 import dataclasses
 import json
+import os
 import pickle
 import random
+import subprocess
 import sys
 import unicodedata
 from collections import Counter
@@ -149,7 +151,12 @@ def test_vocabulary_size_is_the_size_asked_for(show_progress: bool, capfd: pytes
     trained = Tokenizer.train([ENGLISH], 300, show_progress=show_progress)
     assert trained.vocabulary_size == 300 == 5 + 256 + len(trained.merges)
     out, err = capfd.readouterr()
-    assert (out, "39/39" in err) == ("", show_progress)
+    assert (out, "merges: 100%" in err, "39/39" in err) == ("", show_progress, show_progress)
+
+
+def test_training_is_quiet_unless_asked(capfd: pytest.CaptureFixture[str]):
+    Tokenizer.train([ENGLISH], 270)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_smallest_vocabulary_is_bytes_and_special_tokens():
@@ -209,6 +216,12 @@ def test_ids_are_specials_then_bytes_then_merges():
     assert small.vocabulary_size == 263
     assert small.encode("abcab") == [262, 261]
     assert Tokenizer([], special_tokens=["<s>"]).encode("\x00\xff") == [1, 1 + 0xC3, 1 + 0xBF]
+
+
+def test_without_special_tokens_a_zero_byte_is_a_token_like_any_other():
+    bare = Tokenizer([(b"\x00", b"\x00")], special_tokens=[])
+    assert bare.encode("a\x00\x00\x00") == [ord("a"), 256, 0]
+    assert bare.decode([ord("a"), 256, 0]) == "a\x00\x00\x00"
 
 
 def test_the_tokenizers_library_gives_the_same_ids(tokenizer: Tokenizer):
@@ -350,10 +363,22 @@ def test_the_cache_is_bounded_and_changes_nothing(tokenizer: Tokenizer, monkeypa
     fresh = Tokenizer(tokenizer.merges)
     assert fresh.encode(ENGLISH + CHINESE) == expected
     assert fresh.encode(ENGLISH + CHINESE) == expected
-    assert 1 <= len(fresh._cache) <= 3
+    fresh._cache.clear()
+    sizes = [fresh.encode(word) and len(fresh._cache) for word in "abcdefg"]
+    assert sizes == [1, 2, 3, 1, 2, 3, 1]
     fresh._cache.clear()
     fresh.encode("x" * 65)
     assert fresh._cache == {}
+
+
+def test_a_word_is_merged_once_and_a_long_one_every_time(monkeypatch: pytest.MonkeyPatch):
+    merged = []
+    merge = Tokenizer._merge
+    monkeypatch.setattr(Tokenizer, "_merge", lambda self, word: merged.append(word) or merge(self, word))
+    fresh = Tokenizer([(b"x", b"x")])
+    written = [[fresh.encode(word) for word in ("dog", "x" * 64, "y" * 65)] for _ in range(3)]
+    assert Counter(merged) == {b"dog": 1, b"x" * 64: 1, b"y" * 65: 3}
+    assert written[0] == written[1] == written[2]
 
 
 def test_a_cached_word_cannot_be_changed_from_outside(tokenizer: Tokenizer):
@@ -373,6 +398,8 @@ def test_tokenizers_are_frozen_values(make):
         assert copied == tested
         assert copied.encode("abc") == tested.encode("abc")
     assert tested not in (Tokenizer([]), CharTokenizer("ab"))
+    assert CharTokenizer(["a", "b"]) == CharTokenizer("ab")
+    assert hash(CharTokenizer(["a", "b"])) == hash(CharTokenizer("ab"))
     assert repr(tested) == f"{type(tested).__name__}(vocabulary_size={tested.vocabulary_size})"
 
 
@@ -414,17 +441,33 @@ def test_faulty_special_tokens(make, names, error, message):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Tokenizer.train([ENGLISH, CHINESE, SYMBOLS], 400), lambda: CharTokenizer.train([CHINESE, SYMBOLS])]
+    "train",
+    [
+        lambda *names: Tokenizer.train([CHINESE, SYMBOLS], 400, *names),
+        lambda *names: CharTokenizer.train([CHINESE, SYMBOLS], *names),
+    ],
 )
-def test_save_and_load(make, tmp_path):
+@pytest.mark.parametrize("names", [SPECIAL_TOKENS, ["<s>", "</s>"]])
+def test_save_and_load(train, names, tmp_path):
     path = tmp_path / "tokenizer.json"
-    saved = make()
+    saved = train(names)
+    assert saved.special_tokens == tuple(names)
     saved.save(path)
     assert type(saved).load(path) == saved == load_tokenizer(str(path))
     assert load_tokenizer(path).encode(CHINESE) == saved.encode(CHINESE)
     assert path.read_bytes().isascii()
     assert json.loads(path.read_text())["type"] == saved.file_type
     assert [entry.name for entry in tmp_path.iterdir()] == ["tokenizer.json"]
+
+
+def test_files_are_utf_8_whatever_the_locale(tmp_path):
+    """Saved files are ASCII; one written by hand need not be."""
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(GOOD_CHAR | {"characters": "狗猫"}, ensure_ascii=False), encoding="utf-8")
+    code = f"from minigpt4v.tokenizer import load_tokenizer; print(load_tokenizer({str(path)!r}).encode({'猫狗'!a}))"
+    plain = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    run = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("[2, 1]\n", "")
 
 
 def test_saving_is_atomic(tmp_path, monkeypatch: pytest.MonkeyPatch):
@@ -469,6 +512,7 @@ GOOD_CHAR = {"type": "char", "version": 1, "special_tokens": ["<|end|>"], "chara
         (GOOD_BPE | {"merges": [["a", "b", "c"]]}, "merge 0 must be a pair of strings"),
         (GOOD_BPE | {"merges": [[97, 98]]}, "merge 0 must be a pair of strings"),
         (GOOD_BPE | {"merges": [["a", "狗"]]}, r"merge 0 must be .* U\+0000 to U\+00FF"),
+        (GOOD_BPE | {"merges": [["a", "\u0100"]]}, r"merge 0 must be .* U\+0000 to U\+00FF"),
         (GOOD_BPE | {"special_tokens": "<|end|>"}, "'special_tokens' must be a list of names, not '<|end|>'"),
         (GOOD_BPE | {"special_tokens": [1]}, "list of names"),
         (GOOD_BPE | {"special_tokens": ["a", "a"]}, "holds a name twice"),
