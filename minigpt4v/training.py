@@ -31,6 +31,7 @@ from minigpt4v.divergence import likely_cause, rates_too_high
 from minigpt4v.memory import keep_freed_memory
 from minigpt4v.paths import write_atomically
 from minigpt4v.recipe import TrainingSettings, make_optimizers, rate_at
+from minigpt4v.run_lock import only_run
 
 __all__ = ["Interrupted", "Stream", "Trainer", "TrainingSettings", "make_optimizers", "rate_at"]
 
@@ -164,7 +165,14 @@ class Trainer:
     # -- the loop -----------------------------------------------------------------------------------------------
 
     def run(self) -> list[dict[str, Any]]:
-        """Train to the end; returns the history. Raises `Interrupted` after Ctrl-C, FloatingPointError on NaN."""
+        """Train to the end; returns the history.
+
+        Raises `Interrupted` after Ctrl-C, FloatingPointError on NaN, `FolderInUse` where another run has the folder.
+        """
+        with only_run(self.folder) if self.folder and self.accelerator.is_main_process else nullcontext():
+            return self._run()
+
+    def _run(self) -> list[dict[str, Any]]:
         self._interrupted = False
         if self.folder and self.step == 0:
             self._restore_history(self.folder)  # forget what a run that died before its first checkpoint has left

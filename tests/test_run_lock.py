@@ -4,14 +4,16 @@ import errno
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cli_helpers import invoke, program, refuse, succeed
 
+from minigpt4v import run_lock
 from minigpt4v.checkpoint import checkpoints_in
-from minigpt4v.commands import run_lock, train
-from minigpt4v.commands.output import BadInput
-from minigpt4v.commands.run_lock import LOCK_NAME, only_run
+from minigpt4v.commands import train
+from minigpt4v.own_data import TextRun
+from minigpt4v.run_lock import LOCK_NAME, FolderInUse, only_run
 
 
 @pytest.fixture
@@ -47,8 +49,8 @@ def test_a_second_run_is_refused_until_the_first_is_dead(here, monkeypatch):
     process.kill()
     process.communicate()
     expected = (
-        f"Error: process {process.pid} is training in 'run' already: wait until it is done, or stop it with Ctrl-C "
-        "and add --resume, or name another folder with --out"
+        f"Error: process {process.pid} is training in 'run' already: wait until it is done, stop it with Ctrl-C and "
+        "resume it, or name another folder"
     )
     assert errors == [expected, expected]
     assert (here / "run" / LOCK_NAME).read_text() == str(process.pid)  # it is dead: this stops nobody
@@ -92,10 +94,41 @@ def test_only_the_first_of_several_processes_holds_the_folder(here, monkeypatch)
 
 
 def reason_for_refusing(folder) -> str:
-    """Why a second holder may not have the folder."""
-    with pytest.raises(BadInput) as refused, only_run(folder):
-        pytest.fail("two at once")
-    return refused.value.message
+    """Why a second holder, in a thread of its own, may not have the folder."""
+
+    def hold() -> str:
+        with pytest.raises(FolderInUse) as refused, only_run(folder):
+            pytest.fail("two at once")
+        return str(refused.value)
+
+    with ThreadPoolExecutor() as threads:
+        return threads.submit(hold).result()
+
+
+def test_who_holds_it_may_hold_it_again(tmp_path):
+    with only_run(tmp_path / "run"):
+        with only_run(tmp_path / "run" / ".." / "run"):
+            reason_for_refusing(tmp_path / "run")
+        reason_for_refusing(tmp_path / "run")
+    with only_run(tmp_path / "run"):
+        pass
+
+
+def test_two_trainers_are_kept_apart(tmp_path):
+    """Without the command too; and the one that is refused changes nothing."""
+    run = text_run(tmp_path)
+    with only_run(tmp_path), ThreadPoolExecutor() as threads:
+        before = sorted(path.name for path in tmp_path.iterdir())
+        with pytest.raises(FolderInUse):
+            threads.submit(run.train).result()
+        assert run.trainer.step == 0
+        assert sorted(path.name for path in tmp_path.iterdir()) == before
+        assert run.train()[-1]["step"] == 1  # ours
+    assert not (tmp_path / LOCK_NAME).exists()
+
+
+def text_run(folder) -> TextRun:
+    return TextRun("the cat sat on the mat. " * 100, tokenizer="char", folder=folder, settings={"steps": 1})
 
 
 def test_it_is_free_again_afterwards_even_after_an_error(tmp_path):

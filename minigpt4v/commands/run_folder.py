@@ -13,8 +13,8 @@ from typing import Any
 
 from minigpt4v import __version__
 from minigpt4v.commands.output import BadInput
-from minigpt4v.commands.run_lock import LOCK_NAME
 from minigpt4v.paths import PACKAGE_FOLDER, is_litter, write_atomically
+from minigpt4v.run_lock import LOCK_NAME
 
 _RECORD = "run.json"
 

@@ -24,7 +24,6 @@ from minigpt4v.commands.run_folder import (
     remove_litter,
     write_record,
 )
-from minigpt4v.commands.run_lock import only_run
 from minigpt4v.commands.train_options import (
     check_unchanged,
     command_line,
@@ -33,6 +32,7 @@ from minigpt4v.commands.train_options import (
     recorded_options,
     settle_options,
 )
+from minigpt4v.run_lock import only_run
 
 if TYPE_CHECKING:
     import torch

@@ -10,28 +10,40 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
-
-from minigpt4v.commands.output import BadInput, note
 
 LOCK_NAME = "run.lock"
 # Windows lets nobody read the bytes that are locked, and locks bytes that are not there: so one far behind the id.
 _FAR = 1 << 30
+_held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
+
+
+class FolderInUse(ValueError):
+    """Another run holds the folder."""
 
 
 @contextmanager
 def only_run(folder: Path) -> Iterator[None]:
     """Hold a run's folder, which is made where it is not there, and removed again if nothing comes into it.
 
-    Raises `BadInput` where a run of another process, or of another thread, holds it.
+    Who holds it already may hold it again: a command holds what its trainer holds.
+
+    Raises FolderInUse where a run of another process, or of another thread, holds it.
     """
+    resolved = folder.resolve()
+    if resolved in _held.get():
+        yield
+        return
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     file = _hold(folder)
+    token = _held.set(_held.get() | {resolved})
     try:
         yield
     finally:
+        _held.reset(token)
         if sys.platform == "win32":  # which removes no file that is open
             file.close()
         with suppress(OSError):  # somebody else looks at it just now: it means nothing by itself
@@ -52,12 +64,15 @@ def _hold(folder: Path) -> BinaryIO:
         except (BlockingIOError, PermissionError):
             holder = _holder(file)
             file.close()
-            raise BadInput(
-                f"{holder} is training in {str(folder)!r} already: wait until it is done, or stop it with Ctrl-C "
-                "and add --resume, or name another folder with --out"
+            raise FolderInUse(
+                f"{holder} is training in {str(folder)!r} already: wait until it is done, stop it with Ctrl-C and "
+                "resume it, or name another folder"
             ) from None
         except OSError as error:
-            note(f"{str(folder)!r} cannot be locked ({error.strerror}): take care to start no second run in it")
+            print(
+                f"{str(folder)!r} cannot be locked ({error.strerror}): take care to start no second run in it",
+                file=sys.stderr,
+            )
         if _is_at(file, path):
             file.truncate(0)
             file.write(str(os.getpid()).encode())
