@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import multiprocessing
 import os
 import sys
@@ -186,6 +187,71 @@ def test_a_result_that_cannot_be_compared_is_told() -> None:
 
 def test_leaving_the_program_is_not_possible() -> None:
     assert "SystemExit" in judged(lambda values: exit())
+
+
+class Leaving(BaseException):
+    def __str__(self):
+        raise self
+
+
+def raise_it(error: BaseException):
+    raise error
+
+
+def for_ever(*arguments):
+    while True:
+        pass
+
+
+def object_whose(**methods: Callable) -> Any:
+    return type("Strange", (), {"__hash__": None} | methods)()
+
+
+@pytest.mark.parametrize("error", [SystemExit("0"), KeyboardInterrupt(), GeneratorExit(), Leaving(), MemoryError()])
+def test_no_way_out_of_a_check(error: BaseException) -> None:
+    assert f"{type(error).__name__}" in judged(lambda values: raise_it(error))
+
+
+@pytest.mark.parametrize("after", [0.0, 0.2])
+def test_ctrl_c_ends_a_check(after: float) -> None:
+    stopped = threading.Event()
+
+    def interrupted(values):
+        try:
+            time.sleep(after)  # the other thread may be starting this one still
+            _thread.interrupt_main()
+            for_ever()
+        finally:
+            stopped.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        examine(replace(EXAMPLE, seconds=60.0), interrupted)
+    assert stopped.wait(20), "the answer is running still"
+
+
+@pytest.mark.parametrize("changes", [{}, {"inputs": None, "solution": 4, "mistakes": (Mistake(2, "Half of it."),)}])
+@pytest.mark.parametrize(
+    ("method", "does"),
+    [("__eq__", for_ever), ("__eq__", lambda *_: exit()), ("__repr__", lambda *_: raise_it(Leaving()))],
+)
+def test_what_an_object_does_when_it_is_looked_at_stays_inside(changes: dict, method: str, does: Callable) -> None:
+    strange = object_whose(**{method: does})
+    solution = {"solution": {4}} | changes
+    assert "not yet right" in judged(strange if "inputs" in changes else lambda values: strange, **solution)
+
+
+def test_deep_recursion_a_full_memory_and_pages_of_print(capsys: pytest.CaptureFixture) -> None:
+    def deep(values):
+        return deep(values)
+
+    def talkative(values):
+        print("x" * 10**6)
+        return double(values)
+
+    assert "RecursionError" in judged(deep)
+    assert "MemoryError" in judged(lambda values: np.ones(2**59))
+    assert "passed" in judged(talkative)
+    assert len(capsys.readouterr().out) > 2 * 10**6
 
 
 def test_an_endless_loop_is_stopped() -> None:

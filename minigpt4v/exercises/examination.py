@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from minigpt4v.exercises.difference import difference, short
 from minigpt4v.exercises.exercise import Exercise
-from minigpt4v.exercises.trial import Failure, fixed_seeds, is_unwritten, try_out
+from minigpt4v.exercises.trial import Failure, contained, fixed_seeds, is_unwritten, text_of, try_out
 
 PASSED, NOT_ATTEMPTED, NOT_YET_RIGHT = "passed", "not attempted yet", "not yet right"
 _MARKS = {PASSED: "✓", NOT_ATTEMPTED: "·", NOT_YET_RIGHT: "✗"}
@@ -38,8 +38,10 @@ def examine(exercise: Exercise, answer: Any) -> Verdict:
     """Judge an answer. Never raises, whatever the answer does, but for Ctrl-C."""
     try:
         return _judge(exercise, answer)
-    except Exception as error:  # a strange object that cannot be compared or written down
-        return Verdict(exercise.id, NOT_YET_RIGHT, f"It cannot be judged: {type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a strange object that cannot be written down
+        return Verdict(exercise.id, NOT_YET_RIGHT, f"It cannot be judged: {type(error).__name__}: {text_of(error)}")
 
 
 def _judge(exercise: Exercise, answer: Any) -> Verdict:
@@ -60,9 +62,9 @@ def _not_attempted(exercise: Exercise) -> Verdict:
 
 
 def _judge_value(exercise: Exercise, answer: Any) -> Verdict:
-    if exercise.compare(answer, exercise.solution) is None:
+    if _compared(exercise, exercise.compare, answer, exercise.solution) is None:
         return Verdict(exercise.id, PASSED, "well done.")
-    known = (mistake.says for mistake in exercise.mistakes if difference(answer, mistake.answer) is None)
+    known = (mistake.says for mistake in exercise.mistakes if _alike(exercise, answer, mistake.answer))
     return Verdict(exercise.id, NOT_YET_RIGHT, next(known, f"{short(answer)} is not it: the hint may help."))
 
 
@@ -92,25 +94,31 @@ def _fault(exercise: Exercise, mine: Any, right: Any) -> str | None:
         return mine.says
     if mine is None and right is not None:
         return "It gives nothing back: is there a `return`?"
-    says = exercise.compare(mine, right)
+    says = _compared(exercise, exercise.compare, mine, right)
     return f"{says[:1].upper()}{says[1:]}." if says else None
+
+
+def _compared(exercise: Exercise, compare: Callable[[Any, Any], str | None], mine: Any, right: Any) -> str | None:
+    """What differs, or None. A learner's own object may fail at being compared, or take for ever."""
+    says = contained(exercise.seconds, lambda: compare(mine, right))
+    return f"it cannot be compared: {says.says or says.kind}" if isinstance(says, Failure) else says
 
 
 def _known_mistake(exercise: Exercise, results: Sequence[Any], trials: Sequence[tuple[Any, ...]]) -> str | None:
     """The diagnosis of the mistake that gives the same results on every trial."""
     for mistake in exercise.mistakes:
         if all(
-            _alike(mine, try_out(exercise, mistake.answer, copy.deepcopy(arguments)))
+            _alike(exercise, mine, try_out(exercise, mistake.answer, copy.deepcopy(arguments)))
             for mine, arguments in zip(results, trials, strict=True)
         ):
             return mistake.says
     return None
 
 
-def _alike(mine: Any, theirs: Any) -> bool:
+def _alike(exercise: Exercise, mine: Any, theirs: Any) -> bool:
     if isinstance(mine, Failure) or isinstance(theirs, Failure):
         return isinstance(mine, Failure) and isinstance(theirs, Failure) and mine.kind == theirs.kind
-    return difference(mine, theirs) is None
+    return _compared(exercise, difference, mine, theirs) is None
 
 
 def _described(arguments: tuple[Any, ...]) -> str:

@@ -22,21 +22,24 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
     done, and a loop around a bare `except:` for ever. Nobody waits for those.
     """
     outcome: dict[str, Any] = {}
+    ended = threading.Event()  # Python 3.11 and 3.12 take a thread for dead after Ctrl-C in `thread.join()`
 
     def work() -> None:
         try:
             outcome["result"] = function()
         except BaseException as error:
             outcome["error"] = error
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
     try:
-        thread.join(seconds)
+        thread.start()
+        ended.wait(seconds)
     finally:  # Ctrl-C too
-        if thread.is_alive():
+        if not ended.is_set():
             _raise_in(thread, TimeIsUp)
-            thread.join(_GRACE)
+            ended.wait(_GRACE)
     if "error" in outcome:
         raise outcome["error"]
     if "result" not in outcome:

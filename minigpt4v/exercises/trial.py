@@ -7,7 +7,7 @@ import dis
 import inspect
 import linecache
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType
@@ -32,16 +32,10 @@ class Failure:
 def try_out(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Any:
     """The result of an answer for some arguments, or a `Failure`."""
     before = copy.deepcopy(arguments)
-    try:
-        with fixed_seeds():
-            result = within(exercise.seconds, lambda: exercise.use(answer, *arguments))
-    except TimeIsUp:
-        says = f"It was stopped after {exercise.seconds:g} seconds: is there a loop that never ends?"
-        return Failure("too long", says)
-    except (Exception, SystemExit) as error:
-        if isinstance(error, NotImplementedError) or "ellipsis" in str(error).lower():  # dots that were left in place
-            return Failure("unwritten", "")
-        return Failure(type(error).__name__, _explained(error, answer))
+    with fixed_seeds():
+        result = contained(exercise.seconds, lambda: exercise.use(answer, *arguments), answer)
+    if isinstance(result, Failure):
+        return result
     if result is Ellipsis:
         return Failure("unwritten", "")
     if answer is not exercise.solution and _changed(before, arguments):
@@ -49,6 +43,28 @@ def try_out(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Any:
             "changed", "It changes what it was given: work on a copy, or without `+=` and assignments to parts."
         )
     return result
+
+
+def contained(seconds: float, function: Callable[[], Any], answer: Any = None) -> Any:
+    """What a function gives, or a `Failure` where it takes too long or raises anything at all; Ctrl-C goes through.
+
+    answer: what the learner wrote; the failure names its line.
+    """
+
+    def without_errors() -> Any:
+        try:
+            return function()
+        except TimeIsUp:
+            raise
+        except (
+            BaseException
+        ) as error:  # exit() and a raised KeyboardInterrupt too: Ctrl-C reaches the main thread alone
+            return _failure(error, answer)
+
+    try:
+        return within(seconds, without_errors)
+    except TimeIsUp:
+        return Failure("too long", f"It was stopped after {seconds:g} seconds: is there a loop that never ends?")
 
 
 def is_unwritten(answer: Any) -> bool:
@@ -88,9 +104,25 @@ def _changed(before: Any, after: Any) -> bool:
     return False
 
 
-def _explained(error: BaseException, answer: Any) -> str:
+def _failure(error: BaseException, answer: Any) -> Failure:
+    text, kind = text_of(error), type(error).__name__
+    if isinstance(error, NotImplementedError) or "ellipsis" in text.lower():  # dots that were left in place
+        return Failure("unwritten", "")
+    return Failure(kind, _explained(error, f"{kind}: {text}" if text else kind, answer))
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says; nothing where it fails at that too."""
+    try:
+        return str(error)
+    except (TimeIsUp, KeyboardInterrupt):
+        raise
+    except BaseException:
+        return ""
+
+
+def _explained(error: BaseException, says: str, answer: Any) -> str:
     """The error and the learner's own line in which it happened."""
-    says = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     file = _file_of(answer)
     line, trace = None, error.__traceback__
     while trace:
