@@ -86,9 +86,14 @@ format: $(READY) ## Put the code and the notebooks into the house's format
 data: $(READY) ## Build the committed data again from its named sources (needs the network)
 	$(BIN)/python data/build.py
 
-constraints: $(READY) ## Choose every version in constraints.txt anew (needs the network)
-	$(RUN) uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
-		--custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+	--custom-compile-command "make constraints"
+
+# hashes.txt: the same versions, each with the checksums of all its files, for `pip install --require-hashes`.
+constraints: $(READY) ## Choose every version in constraints.txt anew, with hashes.txt (needs the network)
+	$(RUN) $(COMPILE) --upgrade --output-file constraints.txt pyproject.toml
+	@rm -f hashes.txt
+	$(RUN) $(COMPILE) --generate-hashes --no-annotate --constraints constraints.txt --output-file hashes.txt pyproject.toml
 
 clean: ## Remove what the other targets made, except .venv and your trained models
 	rm -rf build dist htmlcov demo.png .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

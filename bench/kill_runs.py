@@ -1,8 +1,9 @@
 """Is anything lost when a run is killed? `python -m bench.kill_runs --kills 50` kills one, resumes it, and so on.
 
-The runs are `minigpt4v train --data text.txt` on a small text, in processes of their own, and die by SIGKILL: two of
-three exactly before something is done to a file (`PLACES` in `bench.killed_run`), one of three at a random time. All
-moments are drawn from a seed. What must hold, or the command fails:
+The runs are `minigpt4v train` on a small text, on conversations, or of a preset with all its stages (--kind), in
+processes of their own, and die by SIGKILL: two of three exactly before something is done to a file (`PLACES` in
+`bench.killed_run`), one of three at a random time. All moments are drawn from a seed. What must hold, or the command
+fails:
 
 - `--resume` goes on from a whole checkpoint, and at most the steps from one checkpoint to the next are lost;
 - the model in the folder, once there is one, is a whole one;
@@ -20,15 +21,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
-from bench.killed_run import INTERVAL, LOG, OUTPUT, PLACES, RUN, TEXT, Place, train
-from minigpt4v.language_model import LanguageModel
+from bench.killed_run import INTERVAL, KINDS, LOG, OUTPUT, PLACES, RUN, Place, train, write_data
+from minigpt4v.gpt4v import GPT4V
+from minigpt4v.language_model import LanguageModel, is_language_model
 
-_SENTENCE = "the cat sat on the mat, and the dog did not. "
 _TIMES = 3  # up to so many times a run passes a place before it dies there
 
 
@@ -36,37 +37,37 @@ class Lost(Exception):
     """A run did not go on as promised."""
 
 
-def kill_runs(kills: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Kill runs so many times, in new folders inside of `folder`. Raises Lost where a promise is broken.
+def kill_runs(kind: str, kills: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Kill runs of a kind so many times, in new folders inside of `folder`. Raises Lost where a promise is broken.
 
     Returns how often at which place, how many runs came to their end, and the most steps that were lost at once.
     """
-    whole = _new_folder(folder, "whole")
-    _start(_new_folder(folder, "first"), None, 1).join()  # it also loads everything, which the next does not
+    whole = new_folder(folder, "whole")
+    start(kind, new_folder(folder, "first")).join()  # it also loads everything, which the next does not
     started = time.perf_counter()
-    _start(whole, None, 1).join()
+    start(kind, whole).join()
     duration = time.perf_counter() - started
-    expected = _outcome(whole)
+    expected = outcome(whole)
     moments = _moments(random.Random(seed))
     killed: Counter[str] = Counter()
     lost, ended = 0, 0
     for number in count():
-        here = _new_folder(folder, f"run-{number}")
-        while killed.total() < kills and (moment := _kill_once(here, next(moments), duration)):
+        here = new_folder(folder, f"run-{number}")
+        while killed.total() < kills and (moment := _kill_once(kind, here, next(moments), duration)):
             killed[moment] += 1
-            _check_model(here)
-        _start(here, None, 1).join()  # in peace
-        if _outcome(here) != expected:
+            check_model(here)
+        start(kind, here).join()  # in peace
+        if outcome(here) != expected:
             raise Lost(f"{here}: model or history are not those of a run that nobody killed")
-        lost, ended = max(lost, _most_lost(here)), ended + 1
+        lost, ended = max(lost, most_lost(here)), ended + 1
         if killed.total() == kills:
             return {"killed": dict(killed), "ended": ended, "lost": lost}
     raise AssertionError
 
 
-def _new_folder(folder: Path, name: str) -> Path:
+def new_folder(folder: Path, name: str) -> Path:
     (folder / name).mkdir()
-    (folder / name / TEXT).write_text(_SENTENCE * 50, encoding="utf-8")
+    write_data(folder / name)
     return folder / name
 
 
@@ -79,10 +80,10 @@ def _moments(random_: random.Random) -> Iterator[tuple[Place | None, float]]:
         yield None, random_.random()
 
 
-def _kill_once(here: Path, moment: tuple[Place | None, float], duration: float) -> str | None:
+def _kill_once(kind: str, here: Path, moment: tuple[Place | None, float], duration: float) -> str | None:
     """Start or resume the run and kill it; returns the name of the moment, None where the run was over before."""
     place, share = moment
-    process = _start(here, place, int(share))
+    process = start(kind, here, place, int(share))
     process.join(None if place else share * duration)
     if process.exitcode is None:
         process.kill()
@@ -93,50 +94,63 @@ def _kill_once(here: Path, moment: tuple[Place | None, float], duration: float) 
     return None
 
 
-def _start(here: Path, place: Place | None, times: int) -> Any:
+def start(kind: str, here: Path, place: Place | None = None, times: int = 1) -> Any:
     """The run in a process of its own: resumed, where it got as far as its record."""
-    resume = (here / RUN / "run.json").exists()
-    # a server that has loaded everything makes the processes: each starts within moments
+    return start_process(train, kind, here, (here / RUN / "run.json").exists(), place, times)
+
+
+def start_process(target: Callable[..., None], *arguments: Any) -> Any:
+    """A process that starts within moments: a server that has loaded everything makes it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.killed_run", "torch._dynamo", "minigpt4v.plot"])
-    process = context.Process(target=train, args=(here, resume, place, times))
+    process = context.Process(target=target, args=arguments)
     process.start()
     return process
 
 
 def _check_exit(here: Path, process: Any) -> None:
     if process.exitcode != 0:
-        raise Lost(f"{here}: exit code {process.exitcode}: {(here / OUTPUT).read_text(encoding='utf-8')}")
+        raise Lost(f"{here}: exit code {process.exitcode}: {output(here)}")
 
 
-def _check_model(here: Path) -> None:
+def output(here: Path) -> str:
+    """What the run said last."""
+    return (here / OUTPUT).read_text(encoding="utf-8")
+
+
+def check_model(here: Path) -> None:
     """A folder with a config.json is a whole model."""
     if (here / RUN / "config.json").exists():
         try:
-            LanguageModel.load(here / RUN)
+            load = LanguageModel.load if is_language_model(here / RUN) else GPT4V.from_pretrained
+            load(here / RUN)
         except ValueError as error:
             raise Lost(f"{here}: the model is not whole: {error}") from error
 
 
-def _outcome(here: Path) -> tuple[bytes, list[dict[str, Any]]]:
-    """The weights and the history of a run that is over."""
+def outcome(here: Path) -> tuple[bytes, dict[str, list[dict[str, Any]]]]:
+    """The weights of a run that is over, and the histories of its stages by their folders."""
     try:
         weights = (here / RUN / "model.safetensors").read_bytes()
-        lines = (here / RUN / "history.jsonl").read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise Lost(f"{here}: {error}: {(here / OUTPUT).read_text(encoding='utf-8')}") from error
-    return weights, [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
+        raise Lost(f"{here}: {error}: {output(here)}") from error
+    return weights, {str(path.parent.relative_to(here)): _history(path) for path in here.rglob("history.jsonl")}
 
 
-def _most_lost(here: Path) -> int:
+def _history(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
+
+
+def most_lost(here: Path) -> int:
     """The most steps that had to be done again after a kill. Raises Lost where it is more than the interval."""
-    done, lost = 0, 0
+    done: Counter[str] = Counter()  # of each stage
+    lost = 0
     for line in (here / LOG).read_text(encoding="utf-8").splitlines():
-        if line.startswith("from "):
-            start = int(line.removeprefix("from "))
-            lost, done = max(lost, done - start), start
-        else:
-            done = int(line)
+        stage, *begins, step = line.split()
+        if begins:
+            lost = max(lost, done[stage] - int(step))
+        done[stage] = int(step)
     if lost > INTERVAL:
         raise Lost(f"{here}: {lost} steps were lost at once, though every {INTERVAL} there is a checkpoint")
     return lost
@@ -144,12 +158,13 @@ def _most_lost(here: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", choices=KINDS, default="text")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = kill_runs(options.kills, options.seed, Path(folder))
+            found = kill_runs(options.kind, options.kills, options.seed, Path(folder))
         except Lost as error:
             sys.exit(f"Lost: {error}")
     for name, times in found["killed"].items():

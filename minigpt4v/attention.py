@@ -75,7 +75,7 @@ def check_mask(mask: Tensor, queries: int, keys: int) -> None:
 
 def check_heads(width: int, heads: int) -> None:
     """Refuse a number of heads that does not divide the width."""
-    if heads < 1 or width % heads:
+    if width < 1 or heads < 1 or width % heads:
         raise ValueError(f"width {width} cannot be split among {heads} heads: choose a divisor of the width")
 
 

@@ -20,7 +20,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
+
+from minigpt4v.paths import sync_folder
 
 STAGES_FOLDER = "stages"  # in the folder of a run of several stages: a folder like its own for each but the last
 _PREFIX = "step-"
@@ -41,7 +43,10 @@ def step_of(checkpoint: Path) -> int:
 def save_checkpoint(
     folder: Path, step: int, module: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer], state: dict[str, Any]
 ) -> Path:
-    """Write the checkpoint of a step, then remove the older ones. Returns its folder."""
+    """Write the checkpoint of a step, then remove the older ones. Returns its folder.
+
+    Raises OSError where the disk is full or may not be written: the checkpoint before is then untouched.
+    """
     final = folder / "checkpoints" / f"{_PREFIX}{step:08d}"
     partial, replaced = final.with_suffix(_PARTIAL), final.with_suffix(_REPLACED)
     shutil.rmtree(partial, ignore_errors=True)
@@ -50,23 +55,29 @@ def save_checkpoint(
     weights = {
         name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in module.state_dict().items()
     }
-    save_file(weights, partial / "weights.safetensors")
-    save_file(_flatten(optimizers), partial / "optimizers.safetensors")
-    (partial / "state.json").write_text(json.dumps({"step": step} | state, indent=2) + "\n", encoding="utf-8")
-    for path in partial.iterdir():
-        _bring_to_disk(path)
+    try:
+        _write(partial / "weights.safetensors", save(weights))
+        _write(partial / "optimizers.safetensors", save(_flatten(optimizers)))
+        _write(partial / "state.json", (json.dumps({"step": step} | state, indent=2) + "\n").encode())
+        sync_folder(partial)
+    except OSError:  # a half-written checkpoint fills a full disk for nothing
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     if final.exists():  # the same step once more: there is a whole checkpoint at every moment
         shutil.rmtree(replaced, ignore_errors=True)
         final.rename(replaced)
     partial.rename(final)
+    sync_folder(final.parent)
     for path in set(final.parent.glob(f"{_PREFIX}*")) - {final}:  # older ones, and what a run that died has left
         shutil.rmtree(path)
     return final
 
 
-def _bring_to_disk(path: Path) -> None:
-    """Wait until what was written would outlive a power cut."""
-    with path.open("rb+") as file:
+def _write(path: Path, content: bytes) -> None:
+    """Write a file, and wait until it would outlive a power cut."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(file.fileno())
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minigpt4v.datasets.conversation import check_labels
 from minigpt4v.datasets.streams import share
 from minigpt4v.training import Trainer, TrainingSettings
 
@@ -25,8 +26,9 @@ class ClassificationObjective(nn.Module):
     def forward(self, batch: dict) -> tuple[Tensor, Tensor]:
         """Summed loss and the number of pictures whose right class has the largest logit.
 
-        batch: "images", all the model asks of it, and "labels", int64 [b].
+        batch: "images", all the model asks of it, and "labels", int64 [b]. Raises ValueError for no pictures.
         """
+        check_labels(batch["labels"])
         logits, labels = self.model(batch["images"]), batch["labels"]
         return F.cross_entropy(logits.float(), labels, reduction="sum"), (logits.argmax(-1) == labels).sum()
 

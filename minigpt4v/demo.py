@@ -126,8 +126,9 @@ def _show_learning(minutes: float) -> None:
     say(_title("2. A small model learns, from random numbers"))
     run = PresetRun(replace(PRESETS["tiny"], minutes=minutes))
     scenes = scenes_of(run.world, "seen", seed=_SEED, count=_TINY_SCENES)
-    chosen = {"families": tuple(dict.fromkeys(run.preset.families)), "languages": run.preset.languages}
-    examples = make_examples(conversations_about(run.world, scenes, _SEED, **chosen))
+    families = tuple(dict.fromkeys(run.preset.families))
+    about = conversations_about(run.world, scenes, _SEED, families=families, languages=run.preset.languages)
+    examples = make_examples(about)
     images = Renderer(run.world)(scenes)
     say(f"{run.world.trained} things to name, short questions in English, {60 * minutes:.0f} seconds on this machine.")
     before = predict(run.model, images, examples)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +26,32 @@ from minigpt4v.datasets.conversation import ConversationEncoder, Turn
 from minigpt4v.datasets.phrasings import LANGUAGES
 from minigpt4v.datasets.questions import Conversation, conversations_about
 from minigpt4v.datasets.rendering import Renderer
-from minigpt4v.datasets.scenes import Scene, World, scenes_of
+from minigpt4v.datasets.scenes import World, scenes_of
 from minigpt4v.decoding import generate
 from minigpt4v.gpt4v import GPT4V
+from minigpt4v.scores import Calibration, Shares, Tally, bootstrap_interval, calibration, rounded
+
+__all__ = [
+    "BASELINES",
+    "MAX_ANSWER_TOKENS",
+    "Example",
+    "Prediction",
+    "TextOnly",
+    "bootstrap_interval",
+    "calibration",
+    "evaluate_split",
+    "is_right",
+    "make_examples",
+    "normalise",
+    "predict",
+    "score",
+]
 
 MAX_ANSWER_TOKENS = 48  # the longest caption has 37
+BASELINES = ("guess", "text_only", "blind", "shuffled")
 _BATCH = 256
+_SCENES_AT_ONCE = 256
 _EMPTY_PICTURE = 0.5  # mid grey: no ground and no thing has it
-_CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -129,49 +147,11 @@ class TextOnly:
 # -- scores ---------------------------------------------------------------------------------------------------------
 
 
-def bootstrap_interval(
-    groups: Sequence[int], right: Sequence[bool], samples: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """95% interval of the share of right answers (Efron, 1979; percentile method).
-
-    Whole groups (pictures) are resampled: the answers about one picture stand or fall together.
-    """
-    _, index = np.unique(groups, return_inverse=True)
-    hits, counts = np.bincount(index, weights=np.asarray(right, float)), np.bincount(index)
-    weights = np.random.default_rng(seed).multinomial(len(hits), np.full(len(hits), 1 / len(hits)), size=samples)
-    low, high = np.quantile((weights @ hits) / (weights @ counts), [0.025, 0.975])
-    return float(low), float(high)
-
-
-def calibration(confidences: Sequence[float], right: Sequence[bool]) -> dict:
-    """How far confidence is from accuracy: ten bins of confidence, and the expected calibration error (Guo, 2017)."""
-    confidence, hit = np.asarray(confidences, float), np.asarray(right, float)
-    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
-    rows = [
-        {"confidence": float(confidence[bins == b].mean()), "accuracy": float(hit[bins == b].mean()), "count": int(n)}
-        for b, n in enumerate(np.bincount(bins, minlength=_CALIBRATION_BINS))
-        if n
-    ]
-    error = sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / len(hit)
-    return {"expected_calibration_error": round(error, 4), "bins": rows}
-
-
 def score(examples: Sequence[Example], right: Sequence[bool], by: Callable[[Example], str | None]) -> dict[str, dict]:
     """Accuracy, 95% interval and count of each group of examples, in order of first appearance."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for i, example in enumerate(examples):
-        groups[by(example) or "other"].append(i)
-    result = {}
-    for name, members in groups.items():
-        hits = [right[i] for i in members]
-        low, high = bootstrap_interval([examples[i].picture for i in members], hits)
-        result[name] = {
-            "accuracy": _round(sum(hits) / len(hits)),
-            "low": _round(low),
-            "high": _round(high),
-            "count": len(hits),
-        }
-    return result
+    tally = Tally()
+    tally.add((example.picture for example in examples), (by(example) or "other" for example in examples), right)
+    return tally.rows()
 
 
 def evaluate_split(
@@ -179,73 +159,95 @@ def evaluate_split(
 ) -> dict:
     """Accuracy on `count` fresh scenes of a split: per family, per language, over all; with baselines if asked for.
 
-    "accuracy" is the mean over families, so that no family counts more for having more questions.
+    "accuracy" is the mean over families, so that no family counts more for having more questions. Scenes are taken a
+    few at a time: memory grows by a few bytes with each (see `scores`).
+
+    Raises ValueError for no scene, or an unknown split.
     """
-    scenes = scenes_of(world, split, seed=seed, count=count)
-    images = _render(world, scenes, model.device)
-    examples = make_examples(conversations_about(world, scenes, f"{split}/{seed}"))
-    predictions = predict(model, images, examples)
-    right = [is_right(e, p.text) for e, p in zip(examples, predictions, strict=True)]
-    families = score(examples, right, _family)
-    languages = {language: score(*_only(examples, right, language), _family) for language in LANGUAGES}
-    for language, rows in languages.items():
-        for family, row in rows.items():
-            families[family][language] = row["accuracy"]
+    if count < 1:
+        raise ValueError(f"{count} scenes tell nothing about a model: give at least 1")
+    tally, languages, sureness = Tally(), Shares(), Calibration()
+    baselines = {name: Shares() for name in BASELINES}
+    for images, shuffled, examples in _parts(world, split, count, seed, model.device):
+        predictions = predict(model, images, examples)
+        right = _verdicts(examples, [prediction.text for prediction in predictions])
+        families = [example.turn.family or "other" for example in examples]
+        tally.add((example.picture for example in examples), families, right)
+        languages.add(zip((example.turn.language for example in examples), families, strict=True), right)
+        sureness.add([prediction.confidence for prediction in predictions], right)
+        if text_only is not None:
+            for name, texts in _without_looking(model, images, shuffled, examples, text_only).items():
+                baselines[name].add(families, _verdicts(examples, texts))
+    rows = tally.rows()
     result = {
         "split": split,
         "scenes": count,
-        "questions": len(examples),
-        "accuracy": _mean_accuracy(families),
-        "families": families,
-        "languages": {language: _mean_accuracy(rows) for language, rows in languages.items() if rows},
-        "calibration": calibration([p.confidence for p in predictions], right),
+        "questions": sum(row["count"] for row in rows.values()),
+        "accuracy": _mean([row["accuracy"] for row in rows.values()]),
+        "families": rows,
+        "languages": _add_languages(rows, languages),
+        "calibration": sureness.result(),
     }
     if text_only is not None:
-        result["baselines"] = _add_baselines(model, images, examples, families, text_only)
+        result["baselines"] = _add_baselines(rows, baselines)
     return result
 
 
-def _add_baselines(
-    model: GPT4V,
-    images: torch.Tensor,
-    examples: Sequence[Example],
-    families: dict[str, dict],
-    text_only: TextOnly,
-) -> dict[str, float]:
-    """Put each baseline's accuracy into the families' rows; returns the means over families."""
-    answers = {
+def _parts(
+    world: World, split: str, count: int, seed: str, device: torch.device
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[Example]]]:
+    """The scenes, some at a time: their pictures [n, 3, h, w], each one's picture before it, and their questions.
+
+    The picture before the first is the last.
+    """
+    renderer = Renderer(world, device)
+    before = renderer(scenes_of(world, split, seed=seed, count=1, start=count - 1))
+    for start in range(0, count, _SCENES_AT_ONCE):
+        scenes = scenes_of(world, split, seed=seed, count=min(_SCENES_AT_ONCE, count - start), start=start)
+        images = renderer(scenes)
+        examples = make_examples(conversations_about(world, scenes, f"{split}/{seed}", start=start))
+        yield images, torch.cat([before, images[:-1]]), examples
+        before = images[-1:]
+
+
+def _verdicts(examples: Sequence[Example], texts: Sequence[str]) -> list[bool]:
+    return [is_right(example, text) for example, text in zip(examples, texts, strict=True)]
+
+
+def _without_looking(
+    model: GPT4V, images: torch.Tensor, shuffled: torch.Tensor, examples: Sequence[Example], text_only: TextOnly
+) -> dict[str, list[str]]:
+    """What each baseline answers."""
+    return {
         "guess": [text_only.guess(example) for example in examples],
         "text_only": [text_only.answer(example) for example in examples],
         "blind": [p.text for p in predict(model, torch.full_like(images, _EMPTY_PICTURE), examples)],
-        "shuffled": [p.text for p in predict(model, images.roll(1, dims=0), examples)],
+        "shuffled": [p.text for p in predict(model, shuffled, examples)],
     }
-    means = {}
-    for name, texts in answers.items():
-        right = [is_right(e, text) for e, text in zip(examples, texts, strict=True)]
-        rows = score(examples, right, _family)
-        means[name] = _mean_accuracy(rows)
-        for family, row in rows.items():
-            families[family][name] = row["accuracy"]
+
+
+def _add_languages(rows: dict[str, dict], languages: Shares) -> dict[str, float]:
+    """Put the accuracy in each language into the families' rows; returns the means over families."""
+    accuracies, means = languages.accuracies(), {}
+    for language in LANGUAGES:
+        mine = {family: accuracy for (spoken, family), accuracy in accuracies.items() if spoken == language}
+        for family, accuracy in mine.items():
+            rows[family][language] = accuracy
+        if mine:
+            means[language] = _mean(mine.values())
     return means
 
 
-def _render(world: World, scenes: Sequence[Scene], device: torch.device) -> torch.Tensor:
-    renderer = Renderer(world, device)
-    return torch.cat([renderer(scenes[start : start + _BATCH]) for start in range(0, len(scenes), _BATCH)])
+def _add_baselines(rows: dict[str, dict], baselines: dict[str, Shares]) -> dict[str, float]:
+    """Put each baseline's accuracy into the families' rows; returns the means over families."""
+    means = {}
+    for name, shares in baselines.items():
+        accuracies = shares.accuracies()
+        means[name] = _mean(accuracies.values())
+        for family, accuracy in accuracies.items():
+            rows[family][name] = accuracy
+    return means
 
 
-def _family(example: Example) -> str | None:
-    return example.turn.family
-
-
-def _only(examples: Sequence[Example], right: Sequence[bool], language: str) -> tuple[list[Example], list[bool]]:
-    chosen = [i for i, example in enumerate(examples) if example.turn.language == language]
-    return [examples[i] for i in chosen], [right[i] for i in chosen]
-
-
-def _mean_accuracy(rows: dict[str, dict]) -> float:
-    return _round(sum(row["accuracy"] for row in rows.values()) / len(rows))
-
-
-def _round(value: float) -> float:
-    return round(float(value), 4)
+def _mean(accuracies: Collection[float]) -> float:
+    return rounded(sum(accuracies) / len(accuracies))

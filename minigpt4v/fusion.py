@@ -55,6 +55,8 @@ class CrossAttention(MultiHeadAttention):
         """
         check_tokens(x, self.width, "CrossAttention")
         check_tokens(seen, self.width, "CrossAttention")
+        if len(seen) != len(x):
+            raise ValueError(f"every text needs a picture of its own, got {len(x)} texts and {len(seen)} pictures")
         query = rearrange(self.query(x), "b t (h d) -> b h t d", h=self.heads)
         key, value = (
             rearrange(project(seen), "b s (h d) -> b h s d", h=self.heads) for project in (self.key, self.value)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 from torch import nn
 
-from minigpt4v.datasets.conversation import IGNORED
+from minigpt4v.datasets.conversation import IGNORED, check_labels
 from minigpt4v.datasets.emoji import Noun
 from minigpt4v.gpt4v import GPT4V
 from minigpt4v.vision import ConvEncoder, PatchEncoder
@@ -50,12 +50,15 @@ class NamingObjective(nn.Module):
         """Summed loss and the number of right names of a batch of `NamingStream`.
 
         With `every_token`, as if each thing had one token: the sum over things of what its tokens have on average.
+
+        Raises ValueError where nothing has a name.
         """
+        check_labels(batch["labels"])
         if self.every_token:
             grid = self._grid(batch["images"])
             labels = token_labels(batch["labels"], grid.shape[1])
             logits = _LOGIT_SCALE * self.classifier(grid)
-            share = batch["count"] / (labels != IGNORED).sum().clamp(min=1)
+            share = batch["count"] / (labels != IGNORED).sum()
         else:
             labels, logits, share = batch["labels"], self.logits(batch["images"]), 1
         labels, logits = labels.flatten(), logits.float().flatten(end_dim=-2)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from minigpt4v.datasets.conversation import IGNORED
+from minigpt4v.datasets.conversation import IGNORED, check_labels
 from minigpt4v.gpt import GPT
 from minigpt4v.gpt4v import GPT4V
 from minigpt4v.shared_prefix import hidden_behind_pictures
@@ -40,9 +40,8 @@ class AnswerObjective(nn.Module):
         Raises ValueError where the batch has no answer.
         """
         logits, labels = self._answer_tokens(batch)
+        check_labels(labels)
         number = _answer_numbers(batch["labels"])
-        if not len(labels):
-            raise ValueError("no token of this batch has a label: every conversation needs an answer to learn from")
         losses = F.cross_entropy(logits.float(), labels, reduction="none")
         lengths = torch.bincount(number)
         return (losses / lengths[number]).sum(), _all_right(logits, labels, number).sum()
@@ -86,7 +85,8 @@ class NextTokenObjective(nn.Module):
         self.model = model
 
     def forward(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed loss and the number of right tokens of a batch of `text.TextDataset`."""
+        """Summed loss and the number of right tokens of a batch of `text.TextDataset`; ValueError where it is empty."""
+        check_labels(batch["targets"])
         logits = rearrange(self.model(batch["inputs"]), "b t v -> (b t) v")
         targets = rearrange(batch["targets"], "b t -> (b t)")
         return F.cross_entropy(logits.float(), targets, reduction="sum"), (logits.argmax(-1) == targets).sum()

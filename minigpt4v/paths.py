@@ -71,9 +71,20 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
             os.fsync(file.fileno())
         temporary.chmod(_permissions_for(path))
         temporary.replace(path)
+        sync_folder(path.parent)
     except BaseException:  # Ctrl-C too: leave no litter behind
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder would outlive a power cut. Windows has no way to say so."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def is_litter(path: Path) -> bool:

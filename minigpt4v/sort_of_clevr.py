@@ -17,7 +17,7 @@ from einops import rearrange
 from torch import nn
 
 from minigpt4v.checkpoint import STAGES_FOLDER
-from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder
+from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder, check_labels
 from minigpt4v.datasets.sort_of_clevr import ANSWERS, COLOURS, SUBTYPES, Picture, answer, draw_indices, load
 from minigpt4v.datasets.sort_of_clevr_stream import (
     ASKED_KINDS,
@@ -71,7 +71,8 @@ class PooledAnswers(nn.Module):
         self.answers = nn.Linear(4 * width, len(COLOURS) * 3 * len(ANSWERS))
 
     def forward(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed loss and the number of right answers of a batch of `SingleThingStream`."""
+        """Summed loss and the number of right answers of a batch of `SingleThingStream`; ValueError for no answer."""
+        check_labels(batch["labels"])
         pooled = self.features(self.encoder(batch["images"])).mean(1)
         logits = rearrange(self.answers(pooled), "b (question answer) -> (b question) answer", answer=len(ANSWERS))
         labels = rearrange(batch["labels"], "b colour subtype -> (b colour subtype)")

@@ -9,7 +9,6 @@ batch says what its loss is the sum of: answers, tokens or names.
 from __future__ import annotations
 
 import json
-import math
 import signal
 import sys
 import threading
@@ -28,11 +27,16 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from minigpt4v.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from minigpt4v.divergence import likely_cause, rates_too_high
 from minigpt4v.memory import keep_freed_memory
 from minigpt4v.paths import write_atomically
 from minigpt4v.recipe import TrainingSettings, make_optimizers, rate_at
 
 __all__ = ["Interrupted", "Stream", "Trainer", "TrainingSettings", "make_optimizers", "rate_at"]
+
+
+Place = tuple[int, int, int]
+"""What names a part of a batch, the arguments of `Stream.batch`: the step, the part, how many parts."""
 
 
 class Stream(Protocol):
@@ -91,25 +95,49 @@ class Trainer:
         among processes changes nothing but rounding. (But for batch norm, as in `vision.ConvEncoder`: it normalises
         each part by itself.)
         """
-        torch.manual_seed(self.settings.seed * 1_000_003 + self.step)  # dropout: the same when a run is resumed
+        self._seed_step()
         processes, mine = self.accelerator.num_processes, self.accelerator.process_index
         parts = self.settings.accumulate
-        batches = [self.stream.batch(self.step, mine * parts + part, processes * parts) for part in range(parts)]
+        places = [(self.step, mine * parts + part, processes * parts) for part in range(parts)]
+        batches = [self.stream.batch(*place) for place in places]
         count = torch.tensor(float(sum(batch["count"] for batch in batches)), device=self.accelerator.device)
-        scale = processes / self.accelerator.reduce(count, "sum").clamp(min=1)
+        if not any(batch["count"] for batch in batches):
+            raise ValueError(f"batch {self.step} has nothing to learn from: every part of a batch needs an answer")
+        scale = processes / self.accelerator.reduce(count, "sum")
         totals = torch.zeros(3, device=self.accelerator.device)
         for number, batch in enumerate(batches, start=1):
             with self.accelerator.no_sync(self.objective) if number < parts else nullcontext():
                 loss, right = self.objective(batch)
                 self.accelerator.backward(loss * scale)
             totals += torch.stack([loss.detach(), right.float(), torch.as_tensor(float(batch["count"])).to(loss)])
-        self.accelerator.clip_grad_norm_(self.objective.parameters(), self.settings.clip)
+        norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.settings.clip)
+        if not (totals[0] + norm).isfinite():
+            what = "a gradient" if totals[0].isfinite() else "the loss"
+            raise self._broken_step(what, batches, places)
         self._set_rates()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
         return totals
+
+    def _seed_step(self) -> None:
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.step)  # dropout: the same when a run is resumed
+
+    def _broken_step(self, what: str, batches: list[dict[str, Any]], places: list[Place]) -> FloatingPointError:
+        """What went wrong in a step of which nothing is kept: weights are as before it, gradients are cleared."""
+        objective = self._plain_objective()
+        objective.zero_grad()
+        self._seed_step()
+        with self.accelerator.autocast():
+            causes = [likely_cause(objective, batch, self.settings) for batch in batches]
+        number = next((number for number, cause in enumerate(causes) if cause), 0)
+        cause = causes[number] or rates_too_high(self.settings)
+        step, part, parts = places[number]
+        return FloatingPointError(
+            f"{what} of step {step + 1} is not a finite number: {cause}; its batch is stream.batch({step}, {part},"
+            f" {parts}) of seed {self.settings.seed}, and the last checkpoint is untouched"
+        )
 
     def _set_rates(self) -> None:
         factor = rate_at(self.progress, self.step, self.settings)
@@ -169,18 +197,9 @@ class Trainer:
         loss, right, count = self.accelerator.reduce(self._totals.clone(), "sum").tolist()
         self._totals.zero_()
         loss, accuracy = loss / max(count, 1), right / max(count, 1)
-        if not math.isfinite(loss):
-            raise self._diverged("the loss")
         self._record({"loss": round(loss, 5), "training_accuracy": round(accuracy, 5)})
         bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}, right {accuracy:.1%}", refresh=False)
         bar.update(100 * self.progress - bar.n)
-
-    def _diverged(self, what: str) -> FloatingPointError:
-        return FloatingPointError(
-            f"{what} was no longer a finite number by step {self.step}: the learning rates "
-            f"({self.settings.learning_rate}, {self.settings.matrix_learning_rate}) are probably too high; "
-            "the last checkpoint is untouched"
-        )
 
     def _evaluate(self, measure: Callable[[], dict[str, Any]]) -> None:
         self.objective.eval()
@@ -213,7 +232,10 @@ class Trainer:
         if self.folder is None:
             return
         if not all(parameter.isfinite().all() for parameter in self.objective.parameters()):
-            raise self._diverged("a weight")
+            raise FloatingPointError(
+                f"a weight is not a finite number after step {self.step}: {rates_too_high(self.settings)}; the last"
+                " checkpoint is untouched"
+            )
         totals = self.accelerator.reduce(self._totals.clone(), "sum").tolist()
         if not self.accelerator.is_main_process:
             return

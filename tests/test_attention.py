@@ -186,7 +186,7 @@ def test_both_paths_have_the_same_gradients(attention):
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_blind_token_gets_the_output_bias_alone_and_no_nan(device, dtype):
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a GPU")
@@ -272,18 +272,6 @@ def test_shapes_of_many_heads(batch, length, heads, head_width):
     output, weights = layer(x, return_weights=True)
     assert output.shape == layer(x).shape == x.shape
     assert weights.shape == (batch, heads, length, length)
-
-
-@pytest.mark.parametrize("return_weights", [False, True])
-def test_gradients_of_many_heads_are_right(return_weights):
-    layer = MultiHeadAttention(4, 2, qk_norm=True, rotary=RotaryEmbedding(2)).double()
-    x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
-    mask = torch.tensor([[True, False, True], [False, False, False], [True, True, True]])
-
-    def run(x, *_):
-        return layer(x, mask, return_weights=return_weights)
-
-    assert torch.autograd.gradcheck(run, (x, *layer.parameters()))
 
 
 def test_wrong_shapes_of_many_heads_are_named():

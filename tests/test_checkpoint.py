@@ -149,21 +149,21 @@ def dying_at(call: int, function):
     """The function, but it dies at one of its calls after half its work."""
     calls = []
 
-    def wrapped(tensors: dict, path: Path) -> None:
+    def wrapped(path: Path, content: bytes) -> None:
         calls.append(path)
         if len(calls) == call:
             path.write_bytes(b"half")
             raise Died
-        function(tensors, path)
+        function(path, content)
 
     return wrapped
 
 
 def break_at(monkeypatch, moment: str) -> None:
     if moment == "weights":
-        monkeypatch.setattr(checkpoint, "save_file", dying_at(1, save_file))
+        monkeypatch.setattr(checkpoint, "_write", dying_at(1, checkpoint._write))
     elif moment == "moments":
-        monkeypatch.setattr(checkpoint, "save_file", dying_at(2, save_file))
+        monkeypatch.setattr(checkpoint, "_write", dying_at(2, checkpoint._write))
     elif moment == "state":
         monkeypatch.setattr(checkpoint.json, "dumps", die)
     else:
@@ -188,6 +188,15 @@ def test_the_checkpoint_before_stays_whole(tmp_path, monkeypatch, moment, again_
     assert list((tmp_path / "checkpoints").iterdir()) == [newest]
     again.load(newest)
     assert_same(third, again)
+
+
+def test_what_does_not_fit_on_the_disk_is_removed(tmp_path, monkeypatch):
+    """A half-written checkpoint would keep a full disk full."""
+    path = Run(steps=1).save(tmp_path, 1)
+    monkeypatch.setattr(checkpoint.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        Run(steps=2).save(tmp_path, 2)
+    assert list((tmp_path / "checkpoints").iterdir()) == [path]
 
 
 @pytest.mark.parametrize("survived", range(4))
@@ -231,9 +240,10 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
     monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(os.fstat(descriptor).st_ino) or fsync(descriptor))
     monkeypatch.setattr(Path, "rename", lambda self, target: events.append("name") or rename(self, target))
     path = Run(steps=1).save(tmp_path, 1)
-    *on_disk, last = events
-    assert last == "name"
-    assert set(on_disk) == {file.stat().st_ino for file in path.iterdir()}
+    *on_disk, name, name_on_disk = events
+    assert name == "name"
+    assert set(on_disk) == {file.stat().st_ino for file in (path, *path.iterdir())}
+    assert name_on_disk == path.parent.stat().st_ino
 
 
 def test_the_new_checkpoint_is_whole_before_the_old_one_goes(tmp_path, monkeypatch):

@@ -671,7 +671,10 @@ def test_a_reader_that_has_gone_is_no_traceback(tmp_path):
     ("error", "code", "said"),
     [
         (ValueError("bad\nvalue \x1b"), 2, "Error: bad value \\u001b\n"),
-        (OSError(28, "No space left on device"), 1, "Error: [Errno 28] No space left on device\n"),
+        (OSError(28, "No space left on device"), 1, "Error: the disk is full: make room, and try again\n"),
+        (OSError(30, "Read-only", "my.txt"), 1, "Error: 'my.txt' may not be written to: its disk is read-only\n"),
+        (OSError(5, "Input/output error", "my.txt"), 1, "Error: 'my.txt': Input/output error\n"),
+        (OSError("nothing of the system"), 1, "Error: nothing of the system\n"),
         (FloatingPointError("the loss became nan"), 1, "Error: the loss became nan\n"),
         (KeyboardInterrupt(), 130, "\nError: stopped\n"),
     ],

@@ -465,7 +465,7 @@ def test_a_damaged_checkpoint_is_refused(finished):
 
 def test_a_loss_that_is_no_number_ends_with_a_sentence(here, monkeypatch):
     monkeypatch.setattr("torch.nn.functional.cross_entropy", lambda logits, labels, **_: logits.sum(-1) * math.nan)
-    assert "the loss was no longer a finite number" in refuse(
+    assert "the loss of step 1 is not a finite number" in refuse(
         "train", "--data", "my.jsonl", "--steps", 2, "--out", "run", code=1
     )
 
@@ -475,7 +475,12 @@ def test_a_full_disk_ends_with_a_sentence(here, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("minigpt4v.training.save_checkpoint", fail)
-    assert "No space left on device" in refuse("train", "--data", "my.jsonl", "--steps", 2, "--out", "run", code=1)
+    result = invoke("train", "--data", "my.jsonl", "--steps", 2, "--out", "run")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-2:] == [
+        "To go on: minigpt4v train --out run --resume",
+        "Error: the disk is full: make room, and try again",
+    ]
 
 
 def test_pictures_outside_may_be_allowed(here):

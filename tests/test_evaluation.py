@@ -23,7 +23,6 @@ from minigpt4v.evaluation import (
     Prediction,
     TextOnly,
     bootstrap_interval,
-    calibration,
     evaluate_split,
     is_right,
     make_examples,
@@ -208,61 +207,6 @@ def test_the_baseline_hears_training_scenes_alone(monkeypatch):
 # -- scores -----------------------------------------------------------------------------------------------------------
 
 
-def brute_force_interval(groups: list[int], right: list[bool], samples: int) -> tuple[float, float]:
-    rng = random.Random(1)
-    names = sorted(set(groups))
-    shares = []
-    for _ in range(samples):
-        hits = [
-            hit for name in rng.choices(names, k=len(names)) for g, hit in zip(groups, right, strict=True) if g == name
-        ]
-        shares.append(sum(hits) / len(hits))
-    shares.sort()
-    return shares[round(0.025 * samples)], shares[round(0.975 * samples) - 1]
-
-
-@pytest.mark.parametrize("together", [True, False])
-def test_the_interval_is_that_of_a_brute_force_bootstrap(together):
-    """Groups of one to three answers; where the answers of a group stand and fall together, the interval is wider."""
-    rng = random.Random(0)
-    groups = [group for group in range(30) for _ in range(1 + group % 3)]
-    verdicts = [rng.random() < 0.6 for _ in range(30)]
-    right = [verdicts[group] if together else rng.random() < 0.6 for group in groups]
-    names = [7 * group + 100 for group in groups]  # any numbers will do
-    low, high = bootstrap_interval(names, right, samples=4000)
-    assert (low, high) == pytest.approx(brute_force_interval(groups, right, 1000), abs=0.03)
-    assert low < sum(right) / len(right) < high
-    alone = bootstrap_interval(range(len(right)), right, samples=4000)
-    if together:
-        assert high - low > 1.2 * (alone[1] - alone[0])
-
-
-def test_intervals_at_the_ends():
-    assert bootstrap_interval([1, 2, 3], [True] * 3) == (1, 1)
-    assert bootstrap_interval([1, 2, 3], [False] * 3) == (0, 0)
-    assert bootstrap_interval([4, 4, 4, 4], [True, False, False, False]) == (0.25, 0.25)
-    assert bootstrap_interval([1, 2], [True, False]) == (0, 1)
-    assert bootstrap_interval([1, 2, 3], [True, False, True]) == bootstrap_interval([1, 2, 3], [True, False, True])
-
-
-def test_calibration_by_hand():
-    confidences = [0.05, 0.0, 0.31, 0.39, 0.95, 1.0, 0.95, 0.95]
-    right = [False, True, False, True, True, True, True, False]
-    found = calibration(confidences, right)
-    expected = [(0.025, 0.5, 2), (0.35, 0.5, 2), (0.9625, 0.75, 4)]
-    for row, (confidence, accuracy, count) in zip(found["bins"], expected, strict=True):
-        assert row == {"confidence": pytest.approx(confidence), "accuracy": accuracy, "count": count}
-    error = (2 * 0.475 + 2 * 0.15 + 4 * 0.2125) / 8
-    assert found["expected_calibration_error"] == pytest.approx(error, abs=5e-5)
-
-
-def test_one_who_is_as_sure_as_right_is_calibrated():
-    confidences = [0.25] * 4 + [0.75] * 4
-    right = [True, False, False, False, True, True, True, False]
-    assert calibration(confidences, right)["expected_calibration_error"] == 0
-    assert calibration([1.0] * 4, [False] * 4)["expected_calibration_error"] == 1
-
-
 def test_scores_by_a_loop():
     rng = random.Random(3)
     families = ["what", "where", None, "caption"]
@@ -407,6 +351,36 @@ def test_the_accuracies_are_those_of_a_loop(monkeypatch, world, untrained, text_
     heard, _ = mean_of_families(examples, lambda e: normalise(text_only.answer(e)) == normalise(e.turn.answer))
     assert result["baselines"]["text_only"] == pytest.approx(heard, abs=1e-4)
     assert result["calibration"]["expected_calibration_error"] == 0
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 5])
+def test_scenes_taken_a_few_at_a_time_are_the_same_scenes(monkeypatch, world, untrained, text_only, at_once):
+    """And shuffled pictures go across the parts: the last of one stands before the first of the next."""
+    monkeypatch.setattr(evaluation, "_SCENES_AT_ONCE", at_once)
+    shown = []
+
+    def by_brightness(model, images, examples) -> list[Prediction]:
+        shown.append(images)
+        means = images.mean((1, 2, 3)).double().tolist()
+        return [
+            Prediction(e.turn.answer if int(1e4 * means[e.picture]) % 2 else "?", means[e.picture] % 1)
+            for e in examples
+        ]
+
+    monkeypatch.setattr(evaluation, "predict", by_brightness)
+    parts = evaluate_split(untrained, world, "style", 5, "parts", text_only)
+    pictures_shown = [torch.cat(shown[number::3]) for number in range(3)]
+    shown.clear()
+    monkeypatch.setattr(evaluation, "_SCENES_AT_ONCE", 256)
+    assert evaluate_split(untrained, world, "style", 5, "parts", text_only) == parts
+    for mine, whole in zip(pictures_shown, shown, strict=True):
+        assert torch.equal(mine, whole)
+    assert 0 < parts["accuracy"] < 1
+
+
+def test_no_scenes_are_refused(world, untrained):
+    with pytest.raises(ValueError, match="0 scenes tell nothing about a model: give at least 1"):
+        evaluate_split(untrained, world, "seen", 0, "x")
 
 
 def test_scores_are_the_same_every_time(monkeypatch, world, untrained):

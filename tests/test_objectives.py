@@ -90,7 +90,7 @@ def vars_of(row: Tokens) -> tuple[list[int], list[int]]:
 def test_a_batch_without_answers_is_refused(model, encoder):
     row = encoder.pack(ABOUT[0])
     batch = batch_of(encoder, [Tokens(row.ids, [IGNORED] * len(row.ids), *vars_of(row))])
-    with pytest.raises(ValueError, match="no token of this batch has a label: every conversation needs an answer"):
+    with pytest.raises(ValueError, match="no label of this batch counts: give it at least one answer"):
         AnswerObjective(model)(batch)
     assert AnswerObjective(model).right_answers(batch).tolist() == []
 

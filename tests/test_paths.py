@@ -83,12 +83,13 @@ def test_what_a_killed_process_leaves_is_known_as_litter(tmp_path, monkeypatch):
 
 
 def test_the_file_is_complete_before_it_takes_the_name(tmp_path, monkeypatch):
-    """At the moment of the rename all bytes are in a file of the same folder, already flushed to the disk."""
+    """At the moment of the rename all bytes are in a file of the same folder, on the disk; then the name gets there."""
     events = []
     fsync, replace = os.fsync, Path.replace
 
     def watched_fsync(descriptor: int) -> None:
-        events.append(("fsync", os.fstat(descriptor).st_size))
+        status = os.fstat(descriptor)
+        events.append(("fsync", "folder" if stat.S_ISDIR(status.st_mode) else status.st_size))
         fsync(descriptor)
 
     def watched_replace(self: Path, target: Path) -> Path:
@@ -98,7 +99,7 @@ def test_the_file_is_complete_before_it_takes_the_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(Path, "replace", watched_replace)
     write_atomically(tmp_path / "file", "content")
-    assert events == [("fsync", 7), ("replace", tmp_path, "content")]
+    assert events == [("fsync", 7), ("replace", tmp_path, "content"), ("fsync", "folder")]
 
 
 def test_permissions_are_those_of_an_ordinary_file(tmp_path):

@@ -14,10 +14,11 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from minigpt4v import plot
 from minigpt4v.plot import base
+from minigpt4v.plot.charts import SIGNED
 
 EYES = {
     "normal": np.eye(3),
@@ -66,6 +67,14 @@ def test_lines_are_told_apart_by_every_eye(eye: str):
         assert distance(one, other, eye) > 15, (one, other)
     for colour in base.PALETTE:
         assert distance(colour, base.CARD, eye) > 35, colour
+
+
+@pytest.mark.parametrize("shades", [base.SHARES, SIGNED, "viridis", "gray"])
+def test_numbers_read_on_every_shade(shades):
+    image = plt.figure().subplots().imshow([[-1, 1]], cmap=shades)
+    for value in np.linspace(-1, 1, 201):
+        assert contrast(base.number_colour(image, value), to_hex(image.to_rgba(value))) >= 4.5
+    plt.close()
 
 
 @pytest.mark.parametrize("colour", [*base.PALETTE, base.INK, "#ffffff"])

@@ -176,14 +176,6 @@ def test_position_zero_changes_nothing_and_the_dtype_stays():
     torch.testing.assert_close(turned, x, rtol=0, atol=0)
 
 
-def test_gradients_are_right():
-    x = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: RotaryEmbedding(4)(x, torch.tensor([0, 2, 5])), (x,))
-    grid = LearnedPositions2d(1, 2, 3).double()
-    tokens = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda tokens, table: grid(tokens), (tokens, grid.table))
-
-
 def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"even width .* got 5"):
         sinusoidal_positions(3, 5)

@@ -1,6 +1,7 @@
 """What `test_training.py` runs under torchrun, in two processes; alone, it is the same run in one process."""
 
 import json
+import math
 import os
 import signal
 import sys
@@ -112,6 +113,11 @@ class PressedBy:
         return self.stream.batch(step, part, parts)
 
 
+def spoil(*call) -> torch.Tensor:
+    """A forward hook: no number is left of what a layer gives."""
+    return call[-1] * math.nan
+
+
 def main(folder: Path) -> None:
     trainer = text_trainer(folder / "whole")
     process, processes = trainer.accelerator.process_index, trainer.accelerator.num_processes
@@ -146,6 +152,15 @@ def main(folder: Path) -> None:
     timed = text_trainer(steps=None, minutes=12 / 60)
     timed.run()
     found["timed"] = [timed.step, timed.seconds]
+
+    # a loss that is no number, in the last process alone, stops them all in that step
+    broken = text_trainer()
+    if process == processes - 1:
+        broken.accelerator.unwrap_model(broken.objective).model.head.register_forward_hook(spoil)
+    try:
+        broken.run()
+    except FloatingPointError as error:
+        found["broken"] = [broken.step, str(error)]
 
     # Ctrl-C in the last process alone stops them all, and the run can go on
     stream = PressedBy(text_stream(), step=2, here=process == processes - 1)

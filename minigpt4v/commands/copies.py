@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from minigpt4v.commands.options import examples
-from minigpt4v.commands.output import BadInput, note, say
+from minigpt4v.commands.output import BadInput, is_full, note, say
 
 if TYPE_CHECKING:
     from minigpt4v.classroom.copies import Change
@@ -83,7 +83,7 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # not the system's: the library has lost its notebooks
+        if error.errno is None or is_full(error):  # none of the system's: the library has lost its notebooks
             raise
         raise BadInput(f"{str(folder)!r} cannot be written ({error.strerror}): name a folder of yours") from error
 

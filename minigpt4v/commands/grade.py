@@ -12,7 +12,7 @@ import click
 
 from minigpt4v.commands.exercises import notebook_packages
 from minigpt4v.commands.options import examples
-from minigpt4v.commands.output import BadInput, note, printable, say
+from minigpt4v.commands.output import BadInput, is_full, note, printable, say
 
 if TYPE_CHECKING:
     from minigpt4v.classroom.grading import Grade
@@ -103,6 +103,8 @@ def _save(grades: list[Grade], out: Path | None) -> None:
         try:
             write_atomically(out, f"{','.join(_COLUMNS)}\n{_table(grades)}")
         except OSError as error:
+            if is_full(error):
+                raise
             raise BadInput(
                 f"--out {str(out)!r} cannot be written ({error.strerror}): name a file in a folder of yours"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import sys
@@ -18,6 +19,11 @@ class BadInput(click.ClickException):
     """What was given cannot be used: one sentence with the value and the fix, exit code 2."""
 
     exit_code = 2
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there is no room left on the disk, or none for this user."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def printable(text: str) -> str:

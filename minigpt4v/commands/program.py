@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from minigpt4v.commands.output import one_line
+from minigpt4v.commands.output import is_full, one_line
 
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -42,9 +43,20 @@ class Program(click.Command):
             code = _fail("stopped", INTERRUPTED)
         except ValueError as error:
             code = _fail(str(error), BAD_INPUT)
-        except (OSError, FloatingPointError) as error:
+        except OSError as error:
+            code = _fail(_of_the_system(error), FAILURE)
+        except FloatingPointError as error:
             code = _fail(str(error), FAILURE)
         sys.exit(code)
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the operating system refused, and why."""
+    if is_full(error):
+        return "the disk is full: make room, and try again"
+    if error.errno == errno.EROFS:
+        return f"{error.filename!r} may not be written to: its disk is read-only"
+    return f"{error.filename!r}: {error.strerror}" if error.filename and error.strerror else str(error)
 
 
 def _fail(message: str, code: int, context: click.Context | None = None) -> int:

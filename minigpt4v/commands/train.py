@@ -173,6 +173,9 @@ def _train(run: Run, folder: Path, record: dict[str, Any], resume: bool) -> None
         history = run.train(resume=resume)
     except Interrupted:
         history = None
+    except OSError:  # a full disk, above all
+        note(_how_to_go_on(folder))
+        raise
     record["minutes"] = round(before + (time.perf_counter() - started) / 60, 3)
     if history:
         record["steps"] = history[-1]["step"]
@@ -189,8 +192,12 @@ def _train(run: Run, folder: Path, record: dict[str, Any], resume: bool) -> None
 
 def _leave_interrupted(folder: Path) -> NoReturn:
     saved = "everything is saved" if progress_of(folder) else "it was too early to save anything"
-    note(f"Stopped; {saved}. To go on: minigpt4v train --out {shlex.quote(str(folder))} --resume")
+    note(f"Stopped; {saved}. {_how_to_go_on(folder)}")
     click.get_current_context().exit(130)
+
+
+def _how_to_go_on(folder: Path) -> str:
+    return f"To go on: minigpt4v train --out {shlex.quote(str(folder))} --resume"
 
 
 def _sum_up(history: list[dict[str, Any]], folder: Path, record: dict[str, Any]) -> None:

@@ -22,6 +22,12 @@ IGNORED = -100
 """The label of a token that the loss leaves out (PyTorch's `ignore_index`)."""
 
 
+def check_labels(labels: torch.Tensor) -> None:
+    """Refuse labels, int64 of any shape, of which a loss would count none: nothing would be learned from them."""
+    if not (labels != IGNORED).any():
+        raise ValueError("no label of this batch counts: give it at least one answer, name or token to learn from")
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One question and its answer; family and language group the scores."""

@@ -401,7 +401,10 @@ def ask_all(
 
 
 def conversations_about(
-    world: World, scenes: Sequence[Scene], seed: str, **chosen: Sequence[str]
+    world: World, scenes: Sequence[Scene], seed: str, *, start: int = 0, **chosen: Sequence[str]
 ) -> list[list[Conversation]]:
-    """One conversation of every family about each scene; `chosen` families and languages as in `ask_all`."""
-    return [ask_all(world, scene, random.Random(f"{seed}/{i}"), **chosen) for i, scene in enumerate(scenes)]
+    """One conversation of every family about each scene; `chosen` families and languages as in `ask_all`.
+
+    start: the number of the first scene.
+    """
+    return [ask_all(world, scene, random.Random(f"{seed}/{i}"), **chosen) for i, scene in enumerate(scenes, start)]

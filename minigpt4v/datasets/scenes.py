@@ -319,9 +319,10 @@ def close_up_box(rng: random.Random) -> tuple[int, int, int]:
     return start + rng.randint(-slack, slack), start + rng.randint(-slack, slack), size
 
 
-def scenes_of(world: World, split: str, seed: int | str, count: int) -> list[Scene]:
-    """`count` scenes that depend only on world, split and seed; scene i is the same whatever the count.
+def scenes_of(world: World, split: str, seed: int | str, count: int, *, start: int = 0) -> list[Scene]:
+    """`count` scenes from number `start` on, which depend only on world, split, seed and their number.
 
     Every split draws from streams of its own, so no seed of one split repeats scenes of another.
     """
-    return [random_scene(world, random.Random(f"{world.name}/{split}/{seed}/{i}"), split) for i in range(count)]
+    numbers = range(start, start + count)
+    return [random_scene(world, random.Random(f"{world.name}/{split}/{seed}/{i}"), split) for i in numbers]

@@ -11,7 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from minigpt4v.plot.base import CARD, INK, ORANGE, PANEL, QUIET, SHARES, CourseFigure, finish, new_figure, style
+from minigpt4v.plot.base import (
+    CARD,
+    ORANGE,
+    PANEL,
+    QUIET,
+    SHARES,
+    CourseFigure,
+    finish,
+    new_figure,
+    number_colour,
+    style,
+)
 from minigpt4v.plot.charts import SIGNED
 from minigpt4v.plot.fonts import text_width, visible
 
@@ -123,17 +134,17 @@ def _draw(
 ) -> None:
     """A table of numbers as colours; cells that are not seen are grey."""
     limit = limit or 1.0
-    axes.imshow(table, cmap=SIGNED if signed else SHARES, vmin=-limit if signed else 0, vmax=limit)
+    image = axes.imshow(table, cmap=SIGNED if signed else SHARES, vmin=-limit if signed else 0, vmax=limit)
     axes.set_title(title, pad=8)
     axes.spines[:].set(visible=True, color=QUIET, linewidth=0.6)
     for (row, column), number in np.ndenumerate(table):
         if seen is not None and not seen[row, column]:
             corner = (column - 0.5, row - 0.5)
             axes.add_patch(Rectangle(corner, 1, 1, facecolor=PANEL, edgecolor=CARD, linewidth=0.8))
-            axes.text(column, row, "−∞" if signed else "", ha="center", va="center", fontsize=7, color=QUIET)
+            axes.text(column, row, "−∞" if signed else "", ha="center", va="center", fontsize=8, color=QUIET)
             continue
-        dark = number > 0.6 * limit or number < -0.8 * limit  # orange is lighter than blue
-        axes.text(column, row, _short(number), ha="center", va="center", fontsize=7.5, color=CARD if dark else INK)
+        ink = number_colour(image, number)
+        axes.text(column, row, _short(number), ha="center", va="center", fontsize=8.5, color=ink)
 
 
 def _short(number: float) -> str:

@@ -21,6 +21,7 @@ from matplotlib import rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
 from minigpt4v.plot.fonts import font_families
@@ -130,6 +131,13 @@ def text_colour(colour: str) -> str:
         red, green, blue = (0.97 * channel for channel in to_rgb(shade))
         shade = to_hex((red, green, blue))
     return shade
+
+
+def number_colour(image: AxesImage, value: float) -> str:
+    """Black or white, whichever reads better on the shade that a value has in the image: a contrast of 4.5 at least."""
+    red, green, blue, _ = image.cmap(image.norm(np.asarray(value)))
+    ground = _luminance(to_hex((red, green, blue)))
+    return "black" if (ground + 0.05) ** 2 > 1.05 * 0.05 else "white"
 
 
 def _luminance(colour: str) -> float:

@@ -11,9 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigpt4v.plot.base import (
     BLUE,
-    CARD,
     GREEN,
-    INK,
     ORANGE,
     PALETTE,
     QUIET,
@@ -24,6 +22,7 @@ from minigpt4v.plot.base import (
     draw_picture,
     finish,
     new_figure,
+    number_colour,
     style,
 )
 from minigpt4v.plot.charts import SIGNED
@@ -86,10 +85,8 @@ def _draw_numbers(axes: Axes, table: np.ndarray, digits: int, *, signed: bool) -
     if table.size > _WRITTEN:
         return
     for (row, column), value in np.ndenumerate(table):
-        red, green, blue, _ = image.cmap(image.norm(value))
-        ink = CARD if 0.3 * red + 0.6 * green + 0.1 * blue < 0.5 else INK
         written = f"{value + 0.0:.{digits}f}"  # + 0.0: no "-0"
-        axes.text(column, row, written, ha="center", va="center", fontsize=8, color=ink)
+        axes.text(column, row, written, ha="center", va="center", fontsize=8, color=number_colour(image, value))
 
 
 def _frame(axes: Axes, row: float, column: float, height: float, width: float, colour: str = VERMILLION) -> None:

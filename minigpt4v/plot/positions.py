@@ -7,14 +7,13 @@ from math import ceil
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle, Wedge
 from numpy.typing import ArrayLike, NDArray
 
 from minigpt4v.plot.base import (
     BLUE,
-    CARD,
     GREEN,
-    INK,
     ORANGE,
     PALETTE,
     PANEL,
@@ -24,6 +23,7 @@ from minigpt4v.plot.base import (
     CourseFigure,
     finish,
     new_figure,
+    number_colour,
     style,
 )
 
@@ -152,7 +152,7 @@ def patch_similarity(maps: Mapping[str, ArrayLike], patch: tuple[int, int], *, a
             axes.set(title=title, xticks=[], yticks=[])
             axes.title.set_fontsize(10)
             axes.spines[:].set(visible=True, color=QUIET, linewidth=0.6)
-            _mark_patch(axes, table, patch, (low + high) / 2)
+            _mark_patch(drawn, table, patch)
         figure.colorbar(drawn, ax=list(places), shrink=0.8, label="similarity")
         rows, columns = shape
         return finish(
@@ -161,13 +161,14 @@ def patch_similarity(maps: Mapping[str, ArrayLike], patch: tuple[int, int], *, a
         )
 
 
-def _mark_patch(axes: Axes, table: NDArray[np.float64], patch: tuple[int, int], middle: float) -> None:
-    row, column = patch
+def _mark_patch(image: AxesImage, table: NDArray[np.float64], patch: tuple[int, int]) -> None:
+    axes, (row, column) = image.axes, patch
+    assert axes is not None
     axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=2.5))
     for place in ((row, column + 1), (row + 1, column)):
         if place[0] < table.shape[0] and place[1] < table.shape[1]:
-            colour = CARD if table[place] > middle else INK
             number = f"{table[place]:.2f}".replace("0.", ".", 1) if abs(table[place]) < 1 else f"{table[place]:.2f}"
+            colour = number_colour(image, table[place])
             axes.text(place[1], place[0], number, ha="center", va="center", fontsize=7, color=colour)
 
 

@@ -28,6 +28,7 @@ from minigpt4v.plot.base import (
     CourseFigure,
     finish,
     new_figure,
+    number_colour,
     style,
 )
 from minigpt4v.plot.fonts import drawable, text_width, visible
@@ -213,7 +214,7 @@ def confusion_matrix(counts: ArrayLike, labels: Sequence[str], *, alt: str | Non
         _count_in_percent(scale.ax.yaxis)
         if numbered:
             for (row, column), count in np.ndenumerate(table):
-                colour = "white" if shares[row, column] > 0.65 else "black"  # a contrast of 4.5 on every shade
+                colour = number_colour(image, shares[row, column])
                 text = f"{count:g}" if count else ""
                 axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
         return finish(figure, alt or f"Confusion matrix of {size} labels: " + ", ".join(labels))
