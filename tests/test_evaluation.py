@@ -166,6 +166,7 @@ def heard(monkeypatch) -> TextOnly:
         [(turn("What is it?", "A cat."),), (turn("What is here?", "A dog."),)],
         [(turn("What is it?", "A cat."),), (turn("What is here?", "A dog."),)],
         [(turn("What is here?", "A dog."),), (turn("How many?", "One.", "how_many"),)],
+        [(turn("What is it?", "A dog."),)],  # less often than "A cat.", though dogs are more frequent in all
         [(turn("是什么？", "猫。", "what", "zh"),)],
         [(OPENING, turn("Colour?", "Black.", "dialogue"))] * 3,
         [(turn("What is it?", "A dog."), turn("Colour?", "Brown.", "dialogue"))] * 2,
