@@ -163,10 +163,10 @@ def test_every_answer_fits_into_a_prediction():
 def heard(monkeypatch) -> TextOnly:
     """What one knows who has heard these conversations."""
     conversations = [
+        [(turn("What is it?", "A dog."),)],  # first, but less often than "A cat."
         [(turn("What is it?", "A cat."),), (turn("What is here?", "A dog."),)],
         [(turn("What is it?", "A cat."),), (turn("What is here?", "A dog."),)],
         [(turn("What is here?", "A dog."),), (turn("How many?", "One.", "how_many"),)],
-        [(turn("What is it?", "A dog."),)],  # less often than "A cat.", though dogs are more frequent in all
         [(turn("是什么？", "猫。", "what", "zh"),)],
         [(OPENING, turn("Colour?", "Black.", "dialogue"))] * 3,
         [(turn("What is it?", "A dog."), turn("Colour?", "Brown.", "dialogue"))] * 2,

@@ -41,7 +41,14 @@ def test_intervals_at_the_ends():
     assert bootstrap_interval([1, 2, 3], [False] * 3) == (0, 0)
     assert bootstrap_interval([4, 4, 4, 4], [True, False, False, False]) == (0.25, 0.25)
     assert bootstrap_interval([1, 2], [True, False]) == (0, 1)
-    assert bootstrap_interval([1, 2, 3], [True, False, True]) == bootstrap_interval([1, 2, 3], [True, False, True])
+
+
+def test_the_interval_depends_on_its_arguments_alone():
+    groups, right = [number // (1 + number % 4) for number in range(60)], [number % 3 > 0 for number in range(60)]
+    interval = bootstrap_interval(groups, right)
+    assert bootstrap_interval(groups, right, samples=1000, seed=0) == interval
+    assert bootstrap_interval(groups, right, seed=1) != interval
+    assert bootstrap_interval(groups, right, samples=1001) != interval
 
 
 def test_the_bootstrap_draws_the_same_pictures_however_many_samples_at_once(monkeypatch):
