@@ -295,6 +295,7 @@ def probabilities_by_hand(
 def test_padding_is_no_token_seen():
     assert generate(FixedScores([1.0, 0.9, 0.8]), [[1, 1], [1]], 1, repetition_penalty=2.0) == [[0], [0]]
     assert generate(FixedScores([1.0, 0.9, 0.8]), [[0, 1], [1]], 1, repetition_penalty=2.0) == [[2], [0]]
+    assert generate(FixedScores([1.0, 0.9, 0.8]), [[0, 0, 0], [0]], 1, no_repeat_ngram=2) == [[1], [0]]
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 1.3}, {"temperature": 0.9, "top_k": 9, "top_p": 0.95}])
