@@ -1,9 +1,11 @@
 # Every target works from a fresh clone: the first one to run makes .venv, and all of them reuse it.
 # Another Python:          make setup PYTHON=python3.12
 # More processes in tests: make test WORKERS=8
+# Mutants of one module:   make mutants MUTANTS="minigpt4v.attention.*"
 
 PYTHON ?= python3
 WORKERS ?= 2
+MUTANTS ?= *
 
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
@@ -18,7 +20,7 @@ NO_PROGRESS := MINIGPT4V_PROGRESS="$(CURDIR)/build/no-progress.txt"
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test test-browser notebooks book book-serve bench lint format data constraints clean
+.PHONY: help setup demo lab test test-browser mutants notebooks book book-serve bench lint format data constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +53,11 @@ endif
 
 test-browser: $(READY) ## Run the course and the book in a browser: every chapter, control and page
 	OMP_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS) --dist loadgroup -m browser tests/browser
+
+# What a mutant changes: the same command with `show NAME` for `run`.
+mutants: $(READY) ## Plant small faults in the core modules and list those that no test sees (an hour; network; no Windows)
+	OMP_NUM_THREADS=1 $(BIN)/uv run --no-project --python $(BIN)/python --with mutmut==3.8.1 \
+		mutmut run --max-children $(WORKERS) "$(MUTANTS)"
 
 notebooks: $(READY) ## Execute every notebook again and save the outputs in place
 ifeq ($(NOTEBOOKS),)
@@ -96,5 +103,5 @@ constraints: $(READY) ## Choose every version in constraints.txt anew, with hash
 	$(RUN) $(COMPILE) --generate-hashes --no-annotate --constraints constraints.txt --output-file hashes.txt pyproject.toml
 
 clean: ## Remove what the other targets made, except .venv and your trained models
-	rm -rf build dist htmlcov demo.png .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist htmlcov mutants demo.png .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

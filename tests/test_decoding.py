@@ -195,6 +195,38 @@ def test_padding_is_on_the_left_and_seen_by_no_token():
     assert second["mask"].int().tolist() == [[[1, 1, 1, 1]], [[0, 0, 1, 1]]]
 
 
+class NoModule:
+    """A model of the `LanguageModel` kind that PyTorch knows nothing of: it likes the token after the last one."""
+
+    def __call__(self, ids: Tensor, **given: Any) -> Tensor:
+        return nn.functional.one_hot((ids + 1) % 5, 5).float()
+
+    def new_cache(self, batch: int, length: int) -> KeyValueCache:
+        return KeyValueCache(1, batch, 1, length, 1)
+
+
+class NoParameters(NoModule, nn.Module):
+    """The same with PyTorch's knowledge, but no parameters."""
+
+
+@pytest.mark.parametrize("model", [NoModule(), NoParameters()])
+def test_any_model_that_follows_the_protocol_will_do(model: NoModule):
+    assert generate(model, [[1], [3, 2]], 4) == [[2, 3, 4, 0], [3, 4, 0, 1]]
+    assert beam_search(model, [1], 1, 3)[0].ids == [2, 3, 4]
+
+
+class OnMeta(FixedScores):
+    """A model on the device "meta", whose tensors have no values; its scores come back where they have some."""
+
+    def forward(self, ids: Tensor, *, mask: Tensor, positions: Tensor, **given: Any) -> Tensor:
+        assert {ids.device.type, mask.device.type, positions.device.type} == {"meta"}
+        return torch.tensor([0.0, 1.0]).expand(*ids.shape, -1)
+
+
+def test_what_the_model_reads_lies_where_its_parameters_lie():
+    assert generate(OnMeta([0.0, 1.0]).to("meta"), [[1, 1], [1]], 3) == [[1, 1, 1]] * 2
+
+
 def test_the_model_is_evaluated_and_left_in_its_mode():
     model = FixedScores([0.0, 1.0])
     frozen = nn.Dropout().eval()
@@ -204,8 +236,8 @@ def test_the_model_is_evaluated_and_left_in_its_mode():
     next(stream)
     assert not model.training
     stream.close()
-    assert [call["training"] for call in model.calls] == [False] * 3
     beam_search(model, [1], 2, 2)
+    assert [call["training"] for call in model.calls] == [False] * (2 + 1 + 2)
     assert model.training
     assert model.dropout.training
     assert not frozen.training
@@ -263,6 +295,7 @@ def probabilities_by_hand(
 def test_padding_is_no_token_seen():
     assert generate(FixedScores([1.0, 0.9, 0.8]), [[1, 1], [1]], 1, repetition_penalty=2.0) == [[0], [0]]
     assert generate(FixedScores([1.0, 0.9, 0.8]), [[0, 1], [1]], 1, repetition_penalty=2.0) == [[2], [0]]
+    assert generate(FixedScores([1.0, 0.9, 0.8]), [[0, 0, 0], [0]], 1, no_repeat_ngram=2) == [[1], [0]]
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 1.3}, {"temperature": 0.9, "top_k": 9, "top_p": 0.95}])
@@ -498,7 +531,9 @@ def test_the_context_may_be_filled_to_the_last_token():
 )
 def test_faulty_arguments(write: Callable[..., Any]):
     model = small_gpt()
-    with pytest.raises(ValueError, match=r"max_new_tokens must be a whole number of at least 1 .* not 0"):
+    with pytest.raises(
+        ValueError, match=r"max_new_tokens must be a whole number of at least 1 \(the tokens to write\), not 0"
+    ):
         write(model, [1], 0)
     with pytest.raises(ValueError, match="do not fit into the context"):
         write(model, [1], 40)
@@ -512,10 +547,11 @@ def test_faulty_arguments(write: Callable[..., Any]):
 
 
 def test_faulty_beams():
-    with pytest.raises(ValueError, match=r"beams must be a whole number of at least 1 .* not 0"):
+    with pytest.raises(ValueError, match=r"beams must be a whole number of at least 1 \(1 = greedy\), not 0"):
         beam_search(small_gpt(), [1], 0, 3)
-    with pytest.raises(ValueError, match="length_penalty must be 0 or more, not -1"):
-        beam_search(small_gpt(), [1], 2, 3, length_penalty=-1)
+    for penalty in (-1, math.inf, math.nan):
+        with pytest.raises(ValueError, match=f"length_penalty must be 0 or more, not {penalty}"):
+            beam_search(small_gpt(), [1], 2, 3, length_penalty=penalty)
     with pytest.raises(ValueError, match="one text at a time, not 2"):
         beam_search(small_gpt(), [[1], [2]], 2, 3)
     with pytest.raises(ValueError, match="one text at a time, not 2: use generate"):

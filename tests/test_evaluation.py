@@ -163,6 +163,7 @@ def test_every_answer_fits_into_a_prediction():
 def heard(monkeypatch) -> TextOnly:
     """What one knows who has heard these conversations."""
     conversations = [
+        [(turn("What is it?", "A dog."),)],  # first, but less often than "A cat."
         [(turn("What is it?", "A cat."),), (turn("What is here?", "A dog."),)],
         [(turn("What is it?", "A cat."),), (turn("What is here?", "A dog."),)],
         [(turn("What is here?", "A dog."),), (turn("How many?", "One.", "how_many"),)],
