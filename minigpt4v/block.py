@@ -12,6 +12,7 @@ from minigpt4v.position import RotaryEmbedding
 
 NORMS = ("layer", "rms")
 NORM_PLACES = ("pre", "post")
+LEAST_TENSORS = 6  # a block's matrices: four of attention, at least two of the feed-forward layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,14 @@ class BlockConfig:
     def head_width(self) -> int:
         """Width of one attention head."""
         return self.width // self.heads
+
+    @property
+    def least_numbers(self) -> int:
+        """How many numbers a block has at least: those of its matrices."""
+        hidden = self.hidden_multiple * self.width
+        if self.activation == "swiglu":
+            hidden = 3 * (2 * hidden // 3) // 2
+        return 4 * self.width**2 + 2 * self.width * hidden
 
 
 def check_counts(config: object, *names: str) -> None:

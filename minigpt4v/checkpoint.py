@@ -13,25 +13,31 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
+from minigpt4v.foreign_files import plain, read_json
 from minigpt4v.paths import sync_folder
+from minigpt4v.weights import check_weights, fault_of, read_weights
 
 STAGES_FOLDER = "stages"  # in the folder of a run of several stages: a folder like its own for each but the last
 _PREFIX = "step-"
 _PARTIAL, _REPLACED = ".partial", ".replaced"
+_NAME = re.compile(rf"{_PREFIX}\d{{8,18}}({re.escape(_REPLACED)})?")
+# What the optimisers of `recipe.make_optimizers` cannot go on without; of others, nothing is known.
+_MOMENTS = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.Muon: {"momentum_buffer"}}
+_COUNTS = ("step", "exp_avg_sq")  # never below 0
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first."""
-    found = [path for path in (folder / "checkpoints").glob(f"{_PREFIX}*") if path.suffix != _PARTIAL]
+    found = [path for path in (folder / "checkpoints").glob(f"{_PREFIX}*") if _NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: (path.stem, path.suffix != _REPLACED))  # a replaced one before its successor
 
 
@@ -84,11 +90,24 @@ def _write(path: Path, content: bytes) -> None:
 def load_checkpoint(path: Path, module: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
     """Put a checkpoint's weights and moments in place; returns its state. Raises ValueError where it does not fit."""
     try:
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        module.load_state_dict(load_file(path / "weights.safetensors"))
-        _unflatten(load_file(path / "optimizers.safetensors"), optimizers)
-    except (OSError, SafetensorError, json.JSONDecodeError, RuntimeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is not a checkpoint of this run: {error}") from error
+        state = _read_state(path)
+        weights = read_weights(path / "weights.safetensors")
+        check_weights(module, weights, path, "this run")
+        moments = _unflatten(read_weights(path / "optimizers.safetensors"), len(optimizers))
+        for optimizer, entries in zip(optimizers, moments, strict=True):
+            _check_moments(optimizer, entries)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{plain(path)} is not a checkpoint of this run: {error}") from error
+    module.load_state_dict(weights)
+    for optimizer, entries in zip(optimizers, moments, strict=True):
+        optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
+    return state
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    state = read_json(path / "state.json")
+    if not isinstance(state, dict) or type(state.get("step")) is not int or state["step"] != step_of(path):
+        raise ValueError("its state.json does not hold the step of its name")
     return state
 
 
@@ -102,11 +121,29 @@ def _flatten(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Ten
     }
 
 
-def _unflatten(tensors: dict[str, torch.Tensor], optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    for i, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            owner, parameter, entry = name.split("/")
-            if int(owner) == i:
-                state.setdefault(int(parameter), {})[entry] = tensor
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def _unflatten(tensors: dict[str, torch.Tensor], optimizers: int) -> list[dict[int, dict[str, torch.Tensor]]]:
+    """The state of each optimiser. Raises ValueError where a name is none that `_flatten` gives."""
+    states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in range(optimizers)]
+    for name, tensor in tensors.items():
+        found = re.fullmatch(r"(\d{1,3})/(\d{1,9})/(\w{1,99})", name, re.ASCII)
+        if not found or int(found[1]) >= optimizers:
+            raise ValueError(f"{plain(name, 200)} is no moment of its optimisers")
+        states[int(found[1])].setdefault(int(found[2]), {})[found[3]] = tensor
+    return states
+
+
+def _check_moments(optimizer: torch.optim.Optimizer, entries: dict[int, dict[str, torch.Tensor]]) -> None:
+    """Raise ValueError where a step with these moments would fail, or make weights that are no numbers."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    kind = type(getattr(optimizer, "optimizer", optimizer))  # Accelerate wraps them
+    for number, moments in entries.items():
+        if number >= len(parameters):
+            raise ValueError(f"there are moments of parameter {number}, and the optimiser has {len(parameters)}")
+        needed = _MOMENTS.get(kind, moments.keys())
+        if moments.keys() != needed:
+            raise ValueError(f"parameter {number} has the moments {sorted(moments)} instead of {sorted(needed)}")
+        for entry, tensor in moments.items():
+            like = parameters[number] if tensor.ndim or entry != "step" else torch.zeros(())
+            fault = fault_of(tensor, like) or (entry in _COUNTS and (tensor < 0).any() and "is below 0")
+            if fault:
+                raise ValueError(f"the moment {entry} of parameter {number} {fault}")

@@ -23,6 +23,7 @@ from minigpt4v.attention import KeyValueCache, causal_mask
 from minigpt4v.sampling import Sampling, check_count
 
 RUNNERS_UP = 4  # how many other candidates a `Step` tells
+BROKEN = "the model's scores are not finite numbers: its weights are broken or too large, train or load it again"
 _FILL = 0  # stands where a text has not begun or has ended (id 0 is <|pad|> in our tokenizers); no token can see it
 
 Prompt = Sequence[int]
@@ -341,8 +342,9 @@ class _Texts:
             cache=self.cache,
             **self.prefill,
         )[:, -1].float()
-        if start == 0 and logits.isnan().any():
-            raise ValueError("the model's scores are not numbers (NaN): its weights are broken, train or load it again")
+        # the largest of a row: -inf for some tokens is a model's good right. A GPU would have to finish to answer.
+        if (start == 0 or logits.device.type == "cpu") and not logits.amax(-1).isfinite().all():
+            raise ValueError(BROKEN)
         if self.cache is not None:
             self.read_until, self.prefill = self.length, {}
         return logits

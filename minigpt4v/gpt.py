@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from minigpt4v.attention import KeyValueCache, check_tokens
 from minigpt4v.block import (
+    LEAST_TENSORS,
     BlockConfig,
     TransformerBlock,
     check_choice,
@@ -23,8 +24,11 @@ from minigpt4v.block import (
 )
 from minigpt4v.one_token import OneTokenReader
 from minigpt4v.position import LearnedPositions, RotaryEmbedding, SinusoidalPositions, check_indices
+from minigpt4v.weights import Size
 
 POSITIONS = ("rotary", "learned", "sinusoidal", "none")
+LONGEST_CONTEXT = 2**24  # tokens
+LARGEST_TABLE = 2**24  # numbers; a table that no file of weights has to pay for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,20 @@ class GPTConfig(BlockConfig):
             raise ValueError(f"rotary positions turn pairs of channels: a head of width {self.head_width} is odd")
         if self.position == "sinusoidal" and self.width % 2:
             raise ValueError(f"sinusoidal positions pair sines and cosines: width {self.width} is odd")
+        if self.context_length > LONGEST_CONTEXT:
+            raise ValueError(f"context_length must be at most {LONGEST_CONTEXT:,}: float32 can count no further")
+        if self.position == "sinusoidal" and self.context_length * self.width > LARGEST_TABLE:
+            raise ValueError(
+                f"the table of sinusoidal positions must hold at most {LARGEST_TABLE:,} numbers, got a context_length "
+                f"of {self.context_length} times a width of {self.width}: rotary positions need no table"
+            )
+
+    @property
+    def least_size(self) -> Size:
+        """What a GPT of this config has at least: its matrices."""
+        table = self.context_length * self.width if self.position == "learned" else 0
+        numbers = self.vocabulary_size * self.width + table + self.layers * self.least_numbers
+        return Size(LEAST_TENSORS * self.layers + 1, numbers)
 
     @classmethod
     def gpt2(cls, **changes: Any) -> GPTConfig:

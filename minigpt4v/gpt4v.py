@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from einops import rearrange
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import nn
 
 from minigpt4v.attention import KeyValueCache, causal_mask
+from minigpt4v.foreign_files import parse_json, plain, read_text, reason
 from minigpt4v.gpt import GPT, GPTConfig
 from minigpt4v.paths import data_folder, write_atomically
 from minigpt4v.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
 from minigpt4v.vision import VisionConfig, make_encoder
+from minigpt4v.weights import Size, check_size, check_weights, read_weights
 
 if TYPE_CHECKING:
     from minigpt4v.chat import Answer, Chat
@@ -50,13 +51,19 @@ class GPT4VConfig:
     def from_json(cls, text: str) -> GPT4VConfig:
         """Raises ValueError where the text is not JSON or a field is missing, unknown or of the wrong type."""
         try:
-            fields = json.loads(text)
+            fields = parse_json(text, "it")
             if not isinstance(fields, dict) or fields.keys() != {"text", "vision"}:
                 found = sorted(fields) if isinstance(fields, dict) else type(fields).__name__
                 raise TypeError(f"it must hold 'text' and 'vision' and nothing else, not {found}")
             return cls(GPTConfig(**fields["text"]), VisionConfig(**fields["vision"]))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"not a model configuration: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not a model configuration: {reason(error)}") from error
+
+    @property
+    def least_size(self) -> Size:
+        """What a model of this config has at least."""
+        text, vision = self.text.least_size, self.vision.least_size
+        return Size(text.tensors + vision.tensors, text.numbers + vision.numbers)
 
 
 def same_picture_mask(ids: torch.Tensor, image_id: int, tokens_per_image: int) -> torch.Tensor:
@@ -209,11 +216,13 @@ class GPT4V(nn.Module):
         message names the tensors. Nothing is ever unpickled.
         """
         folder = find_checkpoint(name_or_folder)
-        model = cls(_load_config(folder / "config.json"), _load_tokenizer(folder / "tokenizer.json"))
+        config, tokenizer = _load_config(folder / "config.json"), load_model_tokenizer(folder)
+        weights = read_weights(folder / "model.safetensors")
+        check_size(config.least_size, weights, folder)
         try:
-            weights = load((folder / "model.safetensors").read_bytes())
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{folder / 'model.safetensors'} cannot be read as safetensors: {error}") from error
+            model = cls(config, tokenizer)
+        except ValueError as error:
+            raise ValueError(f"{plain(folder)} is not a whole model: {error}") from error
         check_weights(model, weights, folder)
         model.load_state_dict(weights)
         return model.to(device).eval()
@@ -263,28 +272,15 @@ def _has_config(folder: Path) -> bool:
 
 def _load_config(path: Path) -> GPT4VConfig:
     try:
-        return GPT4VConfig.from_json(path.read_text(encoding="utf-8"))
+        return GPT4VConfig.from_json(read_text(path))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be used: {error}") from error
+        raise ValueError(f"{plain(path)} cannot be used: {reason(error)}") from error
 
 
-def _load_tokenizer(path: Path) -> Tokenizer | CharTokenizer:
+def load_model_tokenizer(folder: Path) -> Tokenizer | CharTokenizer:
+    """The tokenizer of the model in a folder. Raises ValueError where there is none."""
+    path = folder / "tokenizer.json"
     try:
         return load_tokenizer(path)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-
-
-def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:
-    """Raise ValueError with the names of all tensors that are missing, left over, of another shape, or not finite."""
-    expected = model.state_dict()
-    faults = [f"{name} is missing" for name in expected if name not in weights]
-    faults += [f"{name} is left over" for name in weights if name not in expected]
-    for name in expected.keys() & weights.keys():
-        if expected[name].shape != weights[name].shape:
-            faults.append(f"{name} is {list(weights[name].shape)} instead of {list(expected[name].shape)}")
-        elif not weights[name].isfinite().all():
-            faults.append(f"{name} holds numbers that are not finite")
-    if faults:
-        shown = "; ".join(sorted(faults)[:8]) + (f"; and {len(faults) - 8} more" if len(faults) > 8 else "")
-        raise ValueError(f"the weights in {folder} do not fit its config.json: {shown}")
+        raise ValueError(f"{plain(path)} cannot be read: {reason(error)}") from error

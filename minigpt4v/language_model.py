@@ -12,23 +12,25 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 
 from minigpt4v.datasets.text import TextDataset
-from minigpt4v.decoding import generate_stream
+from minigpt4v.decoding import BROKEN, generate_stream
+from minigpt4v.foreign_files import plain, read_json, reason
 from minigpt4v.gpt import GPT, GPTConfig
-from minigpt4v.gpt4v import check_weights, find_checkpoint, shipped_checkpoints
+from minigpt4v.gpt4v import find_checkpoint, load_model_tokenizer, shipped_checkpoints
 from minigpt4v.paths import write_atomically
-from minigpt4v.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
+from minigpt4v.tokenizer import CharTokenizer, Tokenizer
+from minigpt4v.weights import check_size, check_weights, read_weights
 
 _BATCH = 32
+_LARGEST_LOSS = 700.0  # nats a token: its exponential is still a float
 
 
 def is_language_model(folder: Path) -> bool:
     """Whether the config.json in a folder is that of a language model, which has no encoder for pictures."""
     try:
-        fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        fields = read_json(folder / "config.json")
     except (OSError, ValueError):
         return False
     return isinstance(fields, dict) and fields.keys() == {"text"}
@@ -79,12 +81,16 @@ class LanguageModel:
                 "or 'shakespeare'"
             )
         try:
-            config = GPTConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8"))["text"])
-            tokenizer = load_tokenizer(folder / "tokenizer.json")
-            weights = load((folder / "model.safetensors").read_bytes())
-        except (OSError, TypeError, SafetensorError) as error:
-            raise ValueError(f"the language model at {str(folder)!r} cannot be read: {error}") from error
-        model = cls(GPT(config), tokenizer)
+            config = GPTConfig(**read_json(folder / "config.json")["text"])
+        except (OSError, TypeError, ValueError) as error:
+            raise ValueError(f"{plain(folder / 'config.json')} cannot be used: {reason(error)}") from error
+        tokenizer = load_model_tokenizer(folder)
+        weights = read_weights(folder / "model.safetensors")
+        check_size(config.least_size, weights, folder)
+        try:
+            model = cls(GPT(config), tokenizer)
+        except ValueError as error:
+            raise ValueError(f"{plain(folder)} is not a whole model: {error}") from error
         check_weights(model.gpt, weights, folder)
         model.gpt.load_state_dict(weights)
         model.gpt.to(device).eval()
@@ -128,7 +134,8 @@ class LanguageModel:
         Returns "loss" (nats a token), "perplexity" (its exponential), "bits_per_byte" (which does not depend on the
         tokenizer), and "tokens", the number of tokens foretold.
 
-        Raises ValueError where the text has fewer than two tokens, or a character that a CharTokenizer does not know.
+        Raises ValueError where the text has fewer than two tokens, or a character that a CharTokenizer does not know,
+        or where the model is broken: its scores are not finite numbers.
         """
         ids = self.tokenizer.encode(text)
         if len(ids) < 2:
@@ -143,6 +150,8 @@ class LanguageModel:
             count += targets.numel()
             if max_windows and count >= max_windows * dataset.context_length:
                 break
+        if not total / count < _LARGEST_LOSS:  # or NaN
+            raise ValueError(BROKEN)
         size = len(b"".join(map(self.tokenizer.token_bytes, ids[1 : count + 1])))
         return {
             "loss": total / count,

@@ -23,6 +23,8 @@ from einops import rearrange, repeat
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from minigpt4v.foreign_files import reason
+
 if TYPE_CHECKING:
     import torch
 
@@ -141,9 +143,9 @@ class PictureProcessor:
 
     def _from_pil(self, image: Image.Image, name: str, notes: list[str]) -> NDArray:
         self._check_size(image.height, image.width, name)
-        frame, frames = image.tell() + 1, getattr(image, "n_frames", 1)
-        if frames > 1:
-            notes.append(f"first of {frames} frames" if frame == 1 else f"frame {frame} of {frames}")
+        if getattr(image, "is_animated", False):  # not `n_frames`: to count them can take hours
+            number = image.tell() + 1
+            notes.append("first of several frames" if number == 1 else f"frame {number} of several")
         return _to_rgb(_upright(image, notes), name, notes)
 
     def _from_array(self, array: NDArray, name: str, notes: list[str]) -> NDArray:
@@ -171,7 +173,7 @@ def _check_is_filled_file(path: Path, name: str) -> None:
         fix = "save web pictures to a file first" if path.parts[0] in ("http:", "https:") else "check name and folder"
         raise PictureError(f"there is no picture file {name}: {fix}") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise PictureError(f"{name} cannot be reached ({_reason(error)}): give the path of a picture file") from error
+        raise PictureError(f"{name} cannot be reached ({reason(error)}): give the path of a picture file") from error
     if stat.S_ISDIR(status.st_mode):
         raise PictureError(f"{name} is a folder: give the path of one picture file")
     if not stat.S_ISREG(status.st_mode):
@@ -193,17 +195,11 @@ def _damage_as_errors(name: str) -> Iterator[None]:
         readable = ", ".join(FORMATS)
         raise PictureError(f"{name} is not a picture that can be read ({readable}): convert it to PNG") from None
     except Image.DecompressionBombError as error:
-        raise PictureError(f"{name} has too many pixels ({_reason(error)}): make it smaller first") from None
+        raise PictureError(f"{name} has too many pixels ({reason(error)}): make it smaller first") from None
     except PermissionError as error:
-        raise PictureError(f"{name} cannot be opened ({_reason(error)}): change its permissions") from error
+        raise PictureError(f"{name} cannot be opened ({reason(error)}): change its permissions") from error
     except Exception as error:  # on damaged bytes Pillow's readers raise nearly every type of error there is
-        raise PictureError(f"{name} is damaged or cut short ({_reason(error)}): save or copy it again") from error
-
-
-def _reason(error: Exception) -> str:
-    """The error in words that fit inside a sentence, free of control characters."""
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return "".join(letter if letter.isprintable() else " " for letter in words).rstrip(". ")
+        raise PictureError(f"{name} is damaged or cut short ({reason(error)}): save or copy it again") from error
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:

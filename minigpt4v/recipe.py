@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from minigpt4v.foreign_files import LARGEST_NUMBER
+
 OPTIMIZERS = ("muon", "adamw")
 PRECISIONS = ("no", "bf16")
 
@@ -43,7 +45,7 @@ class TrainingSettings:
                 raise ValueError(f"{name} is {value!r}: give a whole number above 0")
         for name in ("minutes", "learning_rate", "matrix_learning_rate", "encoder_rate", "decay_share", "clip"):
             value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
+            if value is not None and not 0 < value < LARGEST_NUMBER:
                 raise ValueError(f"{name} is {value}: give a number above 0")
         if self.enough is not None and not 0 < self.enough <= 1:
             raise ValueError(f"enough is {self.enough}: give a share of right answers, above 0 and at most 1")

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Self
 
 from tqdm.auto import tqdm
 
+from minigpt4v.foreign_files import plain, read_json, reason, shown
 from minigpt4v.paths import write_atomically
 
 SPECIAL_TOKENS = ("<|pad|>", "<|user|>", "<|assistant|>", "<|image|>", "<|end|>")
@@ -84,7 +85,7 @@ class _Vocabulary(ABC):
     def special_id(self, name: str) -> int:
         """The id of a special token, such as "<|end|>"."""
         if name not in self.special_tokens:
-            raise ValueError(f"no special token {name!r}; there are {', '.join(self.special_tokens)}")
+            raise ValueError(f"no special token {name!r}; there are {plain(', '.join(self.special_tokens), 300)}")
         return self.special_tokens.index(name)
 
     def token_bytes(self, token_id: int) -> bytes:
@@ -130,12 +131,12 @@ class _Vocabulary(ABC):
         content = _read_file(path)
         if content["type"] != cls.file_type:
             raise ValueError(
-                f"{path}: holds a {content['type']!r} tokenizer, not {cls.file_type!r}; use load_tokenizer"
+                f"{plain(path)}: holds a {content['type']!r} tokenizer, not {cls.file_type!r}; use load_tokenizer"
             )
         try:
             return cls._from_content({key: content[key] for key in content if key not in ("type", "version")})
         except (TypeError, ValueError) as fault:
-            raise ValueError(f"{path}: {fault}") from fault
+            raise ValueError(f"{plain(path)}: {reason(fault)}") from fault
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(vocabulary_size={self.vocabulary_size})"
@@ -256,7 +257,7 @@ class Tokenizer(_Vocabulary):
         for number, merge in enumerate(merges):
             if not (isinstance(merge, list) and len(merge) == 2 and all(_is_latin(part) for part in merge)):
                 raise ValueError(
-                    f"merge {number} must be a pair of strings of characters U+0000 to U+00FF, not {merge!r}"
+                    f"merge {number} must be a pair of strings of characters U+0000 to U+00FF, not {shown(merge)}"
                 )
         return cls(
             tuple((left.encode("latin-1"), right.encode("latin-1")) for left, right in merges),
@@ -283,7 +284,7 @@ class CharTokenizer(_Vocabulary):
         characters = tuple(self.characters)
         for character in characters:
             if not isinstance(character, str) or len(character) != 1:
-                raise ValueError(f"'characters' must hold single characters, not {character!r}")
+                raise ValueError(f"'characters' must hold single characters, not {shown(character)}")
             _checked_text(character)
         if list(characters) != sorted(set(characters)):
             raise ValueError("'characters' must be sorted, each character once")
@@ -429,21 +430,21 @@ def _checked_texts(texts: Iterable[str]) -> Iterator[str]:
 
 def _checked_special_tokens(names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-        raise TypeError(f"special_tokens must be a list of names, not {names!r}")
+        raise TypeError(f"special_tokens must be a list of names, not {shown(names)}")
     if len(set(names)) < len(names):
-        raise ValueError(f"special_tokens holds a name twice: {list(names)}")
+        raise ValueError(f"special_tokens holds a name twice: {shown(list(names))}")
     return tuple(_checked_text(name) for name in names)
 
 
 def _checked_merge(number: int, merge: Sequence[bytes], token_ids: dict[bytes, int]) -> tuple[bytes, bytes]:
     if not (isinstance(merge, Sequence) and len(merge) == 2 and all(isinstance(part, bytes) for part in merge)):
-        raise TypeError(f"merge {number} must be a pair of bytes, not {merge!r}")
+        raise TypeError(f"merge {number} must be a pair of bytes, not {shown(merge)}")
     left, right = merge
     for part in merge:
         if part not in token_ids:
-            raise ValueError(f"merge {number}, {left!r} + {right!r}: {part!r} is not a token yet")
+            raise ValueError(f"merge {number}, {shown(left)} + {shown(right)}: {shown(part)} is not a token yet")
     if left + right in token_ids:
-        raise ValueError(f"merge {number}, {left!r} + {right!r}: {left + right!r} is a token already")
+        raise ValueError(f"merge {number}, {shown(left)} + {shown(right)}: {shown(left + right)} is a token already")
     return left, right
 
 
@@ -455,29 +456,26 @@ def _set(instance: _Vocabulary, **values: Any) -> None:
 
 def _read_file(path: str | Path) -> dict[str, Any]:
     """A tokenizer file's content, after the checks that both types share."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as fault:
-        raise ValueError(f"{path}: not a JSON file ({fault})") from fault
+    content, path = read_json(Path(path)), plain(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a tokenizer file holds one JSON object, not a {type(content).__name__}")
     version = content.get("version")
     if type(version) is not int or version != _FILE_VERSION:
         raise ValueError(
-            f"{path}: version {version!r} of the tokenizer file format; this library reads {_FILE_VERSION}"
+            f"{path}: version {shown(version)} of the tokenizer file format; this library reads {_FILE_VERSION}"
         )
     kind = content.get("type")
     if not isinstance(kind, str) or kind not in _FILE_TYPES:
-        raise ValueError(f"{path}: unknown type {kind!r}; known are {', '.join(map(repr, _FILE_TYPES))}")
+        raise ValueError(f"{path}: unknown type {shown(kind)}; known are {', '.join(map(repr, _FILE_TYPES))}")
     return content
 
 
 def _check_keys(content: dict[str, Any], expected: set[str]) -> None:
     if content.keys() != expected:
         missing, unknown = sorted(expected - content.keys()), sorted(content.keys() - expected)
-        raise ValueError(f"keys missing: {missing}, keys unknown: {unknown}")
+        raise ValueError(f"keys missing: {missing}, keys unknown: {shown(unknown)}")
     if not isinstance(content["special_tokens"], list):
-        raise ValueError(f"'special_tokens' must be a list of names, not {content['special_tokens']!r}")
+        raise ValueError(f"'special_tokens' must be a list of names, not {shown(content['special_tokens'])}")
 
 
 def _is_latin(part: Any) -> bool:

@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 
 from minigpt4v.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from minigpt4v.divergence import likely_cause, rates_too_high
+from minigpt4v.foreign_files import LARGEST_NUMBER, is_finite, plain, read_text
 from minigpt4v.memory import keep_freed_memory
 from minigpt4v.paths import write_atomically
 from minigpt4v.recipe import TrainingSettings, make_optimizers, rate_at
@@ -256,13 +257,20 @@ class Trainer:
             self.on_save()
 
     def resume(self) -> int:
-        """Go on from the newest checkpoint in the folder, if there is one; returns the number of steps done."""
+        """Go on from the newest checkpoint in the folder, if there is one; returns the number of steps done.
+
+        Raises ValueError where the checkpoint is damaged or of another run.
+        """
         found = checkpoints_in(self.folder) if self.folder else []
         if self.folder and found:
             state = load_checkpoint(found[-1], self._plain_objective(), self.optimizers)
-            self.step, self.seconds = state["step"], state["seconds"]
+            totals = state.get("totals", [0.0] * 3)
+            numbers = [state.get("seconds"), *(totals if isinstance(totals, list) else [])]
+            if len(numbers) != 4 or not all(map(is_finite, numbers)) or numbers[0] < 0:
+                raise ValueError(f"{plain(found[-1])} is damaged: its state.json does not say how far the run was")
+            self.step, self.seconds = state["step"], float(numbers[0])
             if self.accelerator.is_main_process:
-                self._totals = torch.tensor(state.get("totals", [0.0] * 3), device=self.accelerator.device)
+                self._totals = torch.tensor(totals, dtype=torch.float32, device=self.accelerator.device)
             self._restore_history(self.folder)
         return self.step
 
@@ -272,7 +280,7 @@ class Trainer:
     def _restore_history(self, folder: Path) -> None:
         """Read the history back, without what was written after the checkpoint."""
         path = folder / "history.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = read_text(path).splitlines() if path.exists() else []
         self.history = [entry for line in lines if (entry := _parse(line)) and entry["step"] <= self.step]
         if lines and self.accelerator.is_main_process:
             write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in self.history))
@@ -311,8 +319,17 @@ _BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}, {postfix}"
 
 
 def _parse(line: str) -> dict[str, Any] | None:
-    """A line of the history; None where the writing of it was cut off."""
+    """A line of the history; None where the writing of it was cut off, or where it is none of ours."""
     try:
-        return json.loads(line)
-    except json.JSONDecodeError:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
         return None
+    if not isinstance(entry, dict) or type(entry.get("step")) is not int or "seconds" not in entry:
+        return None
+    groups = [value.values() if isinstance(value, dict) else [value] for value in entry.values()]
+    return entry if all(_is_number(value) for values in groups for value in values) else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value from a file is a float, or a whole number that is not too large for one."""
+    return type(value) is float or (type(value) is int and abs(value) < LARGEST_NUMBER)

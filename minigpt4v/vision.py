@@ -11,8 +11,17 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minigpt4v.attention import check_heads, unit_scale
-from minigpt4v.block import BlockConfig, TransformerBlock, check_choice, check_counts, initialise, make_norm
+from minigpt4v.block import (
+    LEAST_TENSORS,
+    BlockConfig,
+    TransformerBlock,
+    check_choice,
+    check_counts,
+    initialise,
+    make_norm,
+)
 from minigpt4v.position import LearnedPositions2d
+from minigpt4v.weights import Size
 
 KINDS = ("conv", "patch")
 
@@ -64,6 +73,16 @@ class VisionConfig:
     def tokens(self) -> int:
         """Number of tokens a picture becomes."""
         return self.grid_size**2
+
+    @property
+    def least_size(self) -> Size:
+        """What an encoder of this config has at least: its places, and its matrices or kernels."""
+        places = self.tokens * self.width
+        if self.kind == "conv":
+            kernels = sum(9 * inputs * outputs for inputs, outputs in pairwise((*self.channels, self.width)))
+            return Size(len(self.channels) + 1, places + kernels)
+        blocks = self.layers * BlockConfig(width=self.width, heads=self.heads).least_numbers
+        return Size(LEAST_TENSORS * self.layers + 1, places + 3 * self.patch_size**2 * self.width + blocks)
 
 
 class ConvEncoder(nn.Module):

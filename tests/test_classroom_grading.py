@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -331,7 +332,42 @@ def test_a_huge_file_is_not_loaded(tmp_path: Path) -> None:
     with (tmp_path / "ada.ipynb").open("wb") as file:
         file.truncate(200_000_000)
     (submission,) = submissions_in(tmp_path)
-    assert submission.unreadable == ["ada.ipynb is not a notebook that can be read: it is larger than 100 MB"]
+    assert submission.unreadable == [
+        "ada.ipynb is not a notebook that can be read: has over 100,000,000 bytes: more than any such file needs"
+    ]
+
+
+CODE = {"cell_type": "code", "source": "x", "id": "a"}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ([], "it has no cells"),
+        ({"cells": {"a": CODE}}, "it has no cells"),
+        ({"cells": ""}, "it has no cells"),
+        ({"cells": ["code"]}, "its cells are damaged"),
+        ({"cells": [CODE | {"id": ["a"]}]}, "its cells are damaged"),
+        ({"cells": [CODE | {"source": {"a": 1}}]}, "its cells are damaged"),
+        ({"cells": [CODE | {"source": ["a", 1]}]}, "its cells are damaged"),
+        ({"cells": [CODE | {"source": "\ud800"}]}, "its cells are damaged"),
+        ({"cells": [{"source": "x"}]}, "its cells are damaged"),
+        ({"cells": [CODE | {"cell_type": None}]}, "its cells are damaged"),
+    ],
+)
+def test_what_is_no_notebook_is_told_in_words(tmp_path: Path, content: object, why: str) -> None:
+    path = tmp_path / "class" / "ada\x1b[2J.ipynb"
+    path.parent.mkdir()
+    path.write_text(json.dumps(content))
+    (submission,) = submissions_in(tmp_path / "class")
+    assert submission.unreadable == [f"ada\\x1b[2J.ipynb is not a notebook that can be read: {why}"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ada.ipynb")
+    (submission,) = submissions_in(tmp_path)
+    assert submission.unreadable[0].endswith("is a pipe, socket or device: give a plain file")
 
 
 def test_results_that_cannot_be_written_are_told_before_hours_of_work(

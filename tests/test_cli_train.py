@@ -396,13 +396,38 @@ def test_conversations_that_are_too_long_are_reported_by_line(here):
 
 
 @pytest.mark.parametrize(
-    "content", ['{"options": [], "minutes": 0}', '{"options": {}, "minutes": "0"}', '{"options": {}}', "\xff", None]
+    "content",
+    [
+        *('{"options": [], "minutes": 0}', '{"options": {}, "minutes": "0"}', '{"options": {}}', "\xff", None),
+        *("[" * 100_000, '{"options": {}, "minutes": NaN}', '{"options": {}, "minutes": 1' + "0" * 400 + "}"),
+        *('{"options": {}, "minutes": true}', '{"options": {}, "minutes": -1}'),
+    ],
 )
 def test_a_folder_without_a_usable_record_is_no_run(here, content):
     (here / "run").mkdir()
     if content is not None:
         (here / "run" / "run.json").write_text(content, encoding="latin-1")
     assert "'run' is no training run (it has no usable run.json)" in refuse("train", "--resume", "--out", "run")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_pipes_in_the_folder_of_a_run_are_not_waited_for(here):
+    (here / "run").mkdir()
+    os.mkfifo(here / "run" / "run.json")
+    assert "is no training run" in refuse("train", "--resume", "--out", "run")
+    os.mkfifo(here / "data.txt")
+    (here / "run" / "run.json").unlink()
+    (here / "run" / "run.json").write_text(json.dumps({"options": {"data": "data.txt", "steps": 3}, "minutes": 1}))
+    assert "is a pipe, socket or device" in refuse("train", "--resume", "--out", "run")
+
+
+@pytest.mark.parametrize("value", [[[["x"] * 50] * 50] * 50, "x" * 70_000])
+def test_a_damaged_option_is_quoted_in_short(here, value):
+    (here / "run").mkdir()
+    (here / "run" / "run.json").write_text(json.dumps({"options": {"seed": value}, "minutes": 1}))
+    said = refuse("train", "--resume", "--out", "run")
+    assert "run.json of this run is damaged: 'seed' cannot be " in said
+    assert len(said) < 1000
 
 
 @pytest.fixture

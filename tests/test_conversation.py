@@ -28,6 +28,13 @@ def spoken(encoder: ConversationEncoder, ids) -> str:
     return encoder.tokenizer.decode(ids, show_special=True)
 
 
+def test_long_texts_are_not_remembered(encoder):
+    """A hundred questions of a megabyte would fill the memory."""
+    for length in (10, 1000, 1001, 5000):
+        assert encoder.question("a" * length)[1:-1] == encoder.tokenizer.encode("a" * length)
+    assert encoder._encode_short.cache_info().currsize == 2
+
+
 # -- one conversation -------------------------------------------------------------------------------------------------
 
 

@@ -542,7 +542,7 @@ def test_faulty_arguments(write: Callable[..., Any]):
     for name in ("stop_tokens", "forbidden_tokens"):
         with pytest.raises(ValueError, match="token id 20 is outside the model's vocabulary of 0 to 19"):
             list(write(model, [1], 3, **{name: [20]}))
-    with pytest.raises(ValueError, match="not numbers"):
+    with pytest.raises(ValueError, match="not finite numbers"):
         list(write(FixedScores([0.0, math.nan]), [1], 3))
 
 

@@ -439,6 +439,16 @@ def test_a_pass_is_remembered_once(own_progress: Path, capsys: pytest.CaptureFix
     assert f"1 of {len(ALL)} exercises done" in repr(Progress())
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_what_is_no_file_keeps_no_progress(own_progress: Path, capsys: pytest.CaptureFixture) -> None:
+    """It is neither waited for nor replaced: MINIGPT4V_PROGRESS=/dev/null would be, in the rights of root."""
+    os.mkfifo(own_progress)
+    assert progress.passed() == set()
+    with pytest.raises(OSError, match="is no file"):
+        progress.record("03.1")
+    assert own_progress.is_fifo()
+
+
 def test_a_wrong_answer_is_not(own_progress: Path, capsys: pytest.CaptureFixture) -> None:
     check(ALL[0].id, ...)
     check(ALL[0].id, ALL[0].mistakes[0].answer)

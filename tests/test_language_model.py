@@ -128,6 +128,19 @@ def rename_tensor(folder):
     save_file(weights, folder / "model.safetensors")
 
 
+def nest_deeply(folder):
+    (folder / "config.json").write_text('{"text": ' + "[" * 100_000)
+
+
+@pytest.mark.parametrize("factor", [1e5, 1e38])
+def test_a_model_with_far_too_large_weights_is_not_measured(model, factor):
+    """Each weight is finite, and the loss is not, or is too large for its exponential to be a number."""
+    with torch.no_grad():
+        model.gpt.head.weight.mul_(factor)
+    with pytest.raises(ValueError, match="scores are not finite numbers: its weights are broken or too large"):
+        model.measure(TEXT)
+
+
 def put_a_nan(folder):
     weights = load_file(folder / "model.safetensors")
     weights["head.weight"][0, 0] = float("nan")
@@ -137,8 +150,9 @@ def put_a_nan(folder):
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [
-        (damage_config, "cannot be read"),
+        (damage_config, "cannot be used"),
         (damage_tokenizer, "tokenizer"),
+        (nest_deeply, "no language model at"),
         (remove_weights, "cannot be read"),
         (truncate_weights, "cannot be read"),
         (rename_tensor, "head.weight is missing; other.weight is left over"),

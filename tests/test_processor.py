@@ -10,6 +10,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import GifImagePlugin, Image, ImageOps, TiffImagePlugin
 
 from minigpt4v.processor import FORMATS, PictureError, PictureProcessor
 
@@ -308,8 +309,26 @@ class TestFiles:
         options = {"lossless": True} if suffix == "webp" else {}
         frames[0].save(tmp_path / f"film.{suffix}", save_all=True, append_images=frames[1:], **options)
         tensor, notes = process(tmp_path / f"film.{suffix}")
-        assert notes[0] == "first of 12 frames"
+        assert notes[0] == "first of several frames"
         assert np.all(as_bytes(tensor) == (0, 255, 0))
+
+    @pytest.mark.parametrize("suffix", ["gif", "tif"])
+    def test_frames_are_not_counted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+        """To count those of a small TIFF takes the square of their number, those of a GIF a read each."""
+        frames = [Image.new("L", (1, 1), i % 250) for i in range(300)]
+        frames[0].save(tmp_path / f"film.{suffix}", save_all=True, append_images=frames[1:])
+        for plugin in (GifImagePlugin.GifImageFile, TiffImagePlugin.TiffImageFile):
+            monkeypatch.setattr(plugin, "n_frames", property(lambda _: pytest.fail("frames were counted")))
+        assert process(tmp_path / f"film.{suffix}").notes[0] == "first of several frames"
+
+    @pytest.mark.parametrize("size", [(1, 1), (20_000, 1), (1, 20_000), (20_000, 30)])
+    @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "ppm"])
+    def test_tiny_and_narrow_files(self, tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
+        Image.new("RGB", size, (200, 100, 50)).save(tmp_path / f"odd.{suffix}")
+        tensor, notes = process(tmp_path / f"odd.{suffix}")
+        assert tensor.shape == (3, 64, 64)
+        assert torch.all((tensor - torch.tensor([200, 100, 50])[:, None, None] / 255).abs() < 0.05)
+        assert notes[-1].startswith(f"{size[0]}x{size[1]} resized to ")
 
     def test_opened_animation_gives_the_frame_it_is_at(self, tmp_path: Path) -> None:
         frames = [Image.new("RGB", (64, 64), (80 * i, 0, 0)) for i in range(4)]
@@ -317,7 +336,7 @@ class TestFiles:
         with Image.open(tmp_path / "film.tif") as film:
             film.seek(2)
             tensor, notes = process(film)
-            assert notes == ("frame 3 of 4",)
+            assert notes == ("frame 3 of several",)
             assert np.all(as_bytes(tensor) == (160, 0, 0))
             assert film.tell() == 2
 
@@ -377,6 +396,24 @@ class TestBadFiles:
         (tmp_path / "huge.png").write_bytes(png_header(side, side))
         limit = "which is over the limit of 64,000,000 pixels: make it smaller first"
         assert f"is {side}x{side}, {limit}" in self.refusal(tmp_path / "huge.png")
+
+    @pytest.mark.parametrize("name", [b"iCCP", b"zTXt"])
+    def test_texts_and_profiles_that_unpack_to_hundreds_of_megabytes(self, tmp_path: Path, name: bytes) -> None:
+        """They are left out, or refused: nothing of them is kept, and nothing is printed."""
+        buffer = io.BytesIO()
+        Image.fromarray(noise(64, 64)).save(buffer, "PNG")
+        body = name + b"x\0\0" + zlib.compress(bytes(300_000_000), 9)
+        chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        (tmp_path / "bomb.png").write_bytes(buffer.getvalue()[:33] + chunk + buffer.getvalue()[33:])
+        tracemalloc.start()
+        try:
+            assert np.array_equal(as_bytes(process(tmp_path / "bomb.png").tensor), noise(64, 64))
+        except PictureError as error:
+            assert "is damaged or cut short (" in str(error)  # noqa: PT017
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert peak < 150e6
 
     def test_decompression_bomb(self, tmp_path: Path) -> None:
         (tmp_path / "bomb.png").write_bytes(png_header(100_000, 100_000))
@@ -451,7 +488,7 @@ class TestBadFiles:
             raise OSError("bad \x1b[31m chunk\nin line two.")
 
         monkeypatch.setattr(Image, "open", fail)
-        assert "is damaged or cut short (bad  [31m chunk in line two): save" in self.refusal(path)
+        assert "is damaged or cut short (bad \\x1b[31m chunk in line two): save" in self.refusal(path)
 
 
 class TestBadValues:

@@ -26,6 +26,7 @@ from minigpt4v.recipe import TrainingSettings, has_fast_bfloat16, make_optimizer
         ({"minutes": 0}, "minutes is 0: give a number above 0"),
         ({"minutes": -1.0}, "minutes is -1.0"),
         ({"minutes": math.inf}, "minutes is inf"),
+        ({"minutes": 10**400}, "minutes is 1000"),
         ({"minutes": math.nan}, "minutes is nan"),
         ({"enough": 0.0}, "enough is 0.0: give a share of right answers, above 0 and at most 1"),
         ({"enough": 1.5}, "enough is 1.5"),

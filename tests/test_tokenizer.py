@@ -494,7 +494,7 @@ GOOD_CHAR = {"type": "char", "version": 1, "special_tokens": ["<|end|>"], "chara
         ("", "not a JSON file"),
         ("{", "not a JSON file"),
         ("[" * 100_000, "not a JSON file"),
-        (b"\xff\xfe{}", "not a JSON file"),
+        (b"\xff\xfe{}", "not UTF-8 text"),
         ([1, 2], "holds one JSON object, not a list"),
         ({}, "version None of the tokenizer file format; this library reads 1"),
         (GOOD_BPE | {"version": 2}, "version 2 "),
@@ -534,7 +534,43 @@ def test_faulty_files_are_named_with_their_fault(content, fault: str, tmp_path):
     )
     with pytest.raises(ValueError, match=fault) as caught:
         load_tokenizer(path)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD_BPE | {"version": "x" * 70_000},
+        GOOD_BPE | {"type": [[["\x1b[2J"]] * 10_000]},
+        GOOD_BPE | {"merges": [[["\u202e"] * 10_000, "a"]]},
+        GOOD_BPE | {"merges": [["x" * 70_000, "y"]]},
+        GOOD_BPE | {"special_tokens": ["\x1b[2J"] * 10_000},
+        GOOD_BPE | {"\x1b[2J" * 10_000: 1},
+        GOOD_CHAR | {"characters": "\ud800"},
+    ],
+)
+def test_what_a_message_quotes_of_a_file_is_short_and_harmless(content, tmp_path):
+    path = tmp_path / "\x1b[2J.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"x1b\[2J\.json") as caught:
+        load_tokenizer(path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_value_as_deep_as_json_can_be_read_is_refused(tmp_path):
+    """Writing it down in the message may take one level more than reading it did."""
+    path = tmp_path / "deep.json"
+    for depth in range(850, 1000, 3):
+        path.write_text(json.dumps(GOOD_BPE)[:-1] + ', "version": ' + "[" * depth + "]" * depth + "}")
+        with pytest.raises(ValueError, match=r"deep\.json"):
+            load_tokenizer(path)
+
+
+def test_names_of_special_tokens_are_quoted():
+    with pytest.raises(ValueError, match=r"there are \\x1b\[2J, xxx") as caught:
+        Tokenizer([], ["\x1b[2J", "x" * 9000]).special_id("<|end|>")
+    assert len(str(caught.value)) < 500
 
 
 def test_a_file_of_the_other_type_is_named(tmp_path):

@@ -505,6 +505,70 @@ def test_a_lost_history_does_not_stop_a_run(tmp_path):
     assert [entry["step"] for entry in longer.run()] == [15, 20]
 
 
+@pytest.mark.parametrize("seconds", ["1", None, -1, float("nan"), 10**400, [1], True])
+def test_a_checkpoint_that_does_not_tell_the_time_is_refused(tmp_path, seconds):
+    line_trainer(folder=tmp_path).run()
+    spoil_state(tmp_path, seconds=seconds)
+    with pytest.raises(ValueError, match=r"step-00000020 is damaged: its state.json does not say how far the run was"):
+        line_trainer(folder=tmp_path).resume()
+
+
+@pytest.mark.parametrize("totals", [1, [1, 2], [1, 2, "3"], [1, 2, float("inf")], {"a": 1}, None])
+def test_a_checkpoint_with_other_totals_is_refused(tmp_path, totals):
+    line_trainer(folder=tmp_path).run()
+    spoil_state(tmp_path, totals=totals)
+    with pytest.raises(ValueError, match="is damaged"):
+        line_trainer(folder=tmp_path).resume()
+
+
+def spoil_state(folder: Path, **changes) -> None:
+    path = folder / "checkpoints" / "step-00000020" / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("[]", "5", '"x"', "null", "{}", '{"step": 3}', '{"step": "3", "seconds": 1}', '{"step": 3, "seconds": []}'),
+        *(
+            '{"step": 3, "seconds": 1, "training_accuracy": "all"}',
+            "[" * 100_000,
+            '{"step": 3, "seconds": 1' + "0" * 5000,
+        ),
+    ],
+)
+def test_lines_of_the_history_that_are_none_of_ours_are_left_out(tmp_path, line):
+    line_trainer(folder=tmp_path, steps=10).run()
+    path = tmp_path / "history.jsonl"
+    path.write_text(line + "\n" + path.read_text())
+    longer = line_trainer(folder=tmp_path, steps=20)
+    longer.resume()
+    assert [entry["step"] for entry in longer.history] == [5, 10]
+    assert not longer.is_over
+
+
+def test_scores_of_families_stay_in_the_history(tmp_path):
+    scores = {"held_out_accuracy": 0.5, "families": {"what": 0.25}, "loss": float("nan")}
+    line_trainer(folder=tmp_path, steps=10, evaluate=lambda: scores).run()
+    longer = line_trainer(folder=tmp_path, steps=20)
+    longer.resume()
+    assert longer.history[-1]["families"] == {"what": 0.25}
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", "pipe"])
+def test_a_history_that_cannot_be_read_is_named(tmp_path, content):
+    line_trainer(folder=tmp_path, steps=10).run()
+    path = tmp_path / "history.jsonl"
+    path.unlink()
+    if content == "pipe":
+        pytest.importorskip("fcntl")
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"history\.jsonl is (not UTF-8 text|a pipe)"):
+        line_trainer(folder=tmp_path, steps=20).resume()
+
+
 def test_another_model_cannot_go_on(tmp_path):
     line_trainer(folder=tmp_path).run()
     with pytest.raises(ValueError, match="step-00000020 is not a checkpoint of this run"):

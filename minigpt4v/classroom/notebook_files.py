@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from minigpt4v.foreign_files import plain, read_json, reason
 from minigpt4v.paths import notebooks_folder
 
 Notebook = dict[str, Any]
@@ -19,7 +20,8 @@ Cell = dict[str, Any]
 
 _COURSE_NAME = re.compile(r"(\d\d|[A-Z])_[a-z0-9_]+\.ipynb")  # not "03_attention-Copy1.ipynb", which is somebody's own
 _LINK_OUT = re.compile(r"\[([^\]]+)\]\(\.\./([^)]+)\)")
-_LARGEST = 100e6  # bytes; the largest of the course, with all its figures, has one million
+_HALF = re.compile("[\ud800-\udfff]")  # of a UTF-16 pair: no text that Python or a kernel would take
+_LARGEST = 100_000_000  # bytes; the largest of the course, with all its figures, has one million
 
 
 def course_notebooks() -> list[Path]:
@@ -30,15 +32,25 @@ def course_notebooks() -> list[Path]:
 def read_notebook(path: Path) -> Notebook:
     """The content of a notebook file, version 4. Raises ValueError where it cannot be read, or is none."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"it is larger than {_LARGEST / 1e6:.0f} MB")
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(cell["cell_type"] + source_of(cell), str) for cell in notebook["cells"]):
-            raise ValueError("its cells are damaged")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{path.name} is not a notebook that can be read: {why}") from error
+        notebook = read_json(path, _LARGEST)
+    except (OSError, ValueError) as error:
+        why = reason(error).removeprefix(f"{plain(path)} ")
+        raise ValueError(f"{plain(path.name)} is not a notebook that can be read: {why}") from error
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    if not isinstance(cells, list):
+        raise ValueError(f"{plain(path.name)} is not a notebook that can be read: it has no cells")
+    if not all(map(_is_cell, cells)):
+        raise ValueError(f"{plain(path.name)} is not a notebook that can be read: its cells are damaged")
     return notebook
+
+
+def _is_cell(cell: Any) -> bool:
+    """Whether all that we use of a cell is of the right type: its kind, its source, and its id if it has one."""
+    if not isinstance(cell, dict) or not all(isinstance(cell.get(key, ""), str) for key in ("cell_type", "id")):
+        return False
+    source = cell.get("source")
+    lines = source if isinstance(source, list) else [source]
+    return "cell_type" in cell and all(isinstance(line, str) and not _HALF.search(line) for line in lines)
 
 
 def source_of(cell: Cell) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from minigpt4v import __version__
 from minigpt4v.commands.output import BadInput
+from minigpt4v.foreign_files import check_file, is_finite, read_json, reason
 from minigpt4v.paths import PACKAGE_FOLDER, is_litter, write_atomically
 from minigpt4v.run_lock import LOCK_NAME
 
@@ -45,8 +46,8 @@ def remove_litter(folder: Path) -> None:
 def read_record(folder: Path) -> dict[str, Any]:
     """run.json of a run. Raises `BadInput` where the folder is no run."""
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        if isinstance(record["options"], dict) and isinstance(record["minutes"], (int, float)):
+        record = read_json(folder / _RECORD)
+        if isinstance(record["options"], dict) and is_finite(record["minutes"]) and record["minutes"] >= 0:
             return record
     except (OSError, ValueError, KeyError, TypeError):
         pass
@@ -75,7 +76,7 @@ def progress_of(folder: Path) -> str | None:
 def world_of(folder: Path) -> str | None:
     """The world of EmojiScenes that the model in a folder was trained on, if its run.json says so."""
     try:
-        world = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["world"]
+        world = read_json(folder / _RECORD)["world"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return world if isinstance(world, str) else None
@@ -142,10 +143,11 @@ def _processor() -> str:
 def digest(path: str) -> str:
     """SHA-256 of a file. Raises `BadInput` where it cannot be read."""
     try:
+        check_file(Path(path))
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BadInput(f"{path!r} cannot be read ({error.strerror}): put the file back where it was") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path!r} cannot be read ({reason(error)}): put the file back where it was") from error
 
 
 def is_main_process() -> bool:

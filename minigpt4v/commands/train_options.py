@@ -10,6 +10,7 @@ import click
 
 from minigpt4v.commands.output import BadInput
 from minigpt4v.commands.run_folder import digest
+from minigpt4v.foreign_files import shown
 
 _FILES = ("data", "val", "start")
 _LENGTHS = ("steps", "minutes")
@@ -85,7 +86,9 @@ def merge_options(recorded: dict[str, Any], given: dict[str, Any]) -> dict[str, 
     """
     for name in (*_KEPT, *_LENGTHS):
         if not isinstance(recorded.get(name), _TYPES.get(name, str) | None):
-            raise BadInput(f"run.json of this run is damaged: {name!r} cannot be {recorded[name]!r}; begin a new run")
+            raise BadInput(
+                f"run.json of this run is damaged: {name!r} cannot be {shown(recorded[name])}; begin a new run"
+            )
     for name in _KEPT:
         same = recorded.get(name)
         wanted = _whole_path(given[name]) if name in _FILES else given[name]

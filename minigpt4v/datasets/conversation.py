@@ -18,6 +18,7 @@ import torch
 
 from minigpt4v.tokenizer import CharTokenizer, Tokenizer
 
+_SHORT = 1000  # characters
 IGNORED = -100
 """The label of a token that the loss leaves out (PyTorch's `ignore_index`)."""
 
@@ -64,7 +65,11 @@ class ConversationEncoder:
         self.pad, self.user, self.assistant, self.image, self.end = (
             tokenizer.special_id(f"<|{name}|>") for name in ("pad", "user", "assistant", "image", "end")
         )
-        self._encode = lru_cache(maxsize=100_000)(lambda text: tuple(tokenizer.encode(text)))
+        self._encode_short = lru_cache(maxsize=100_000)(lambda text: tuple(tokenizer.encode(text)))
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        """The ids of a text; those of short ones are remembered, those of long ones would fill the memory."""
+        return self._encode_short(text) if len(text) <= _SHORT else tuple(self.tokenizer.encode(text))
 
     @property
     def never_said(self) -> tuple[int, ...]:

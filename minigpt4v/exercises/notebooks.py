@@ -10,6 +10,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from minigpt4v.classroom.notebook_files import read_notebook, source_of
+
 _CHECK = re.compile(r"^check\(", re.MULTILINE)
 _CELL_SECONDS = 600
 
@@ -29,10 +31,7 @@ def check_notebook(path: Path) -> list[str]:
 
     Raises ValueError where the file is no notebook or a cell before the last check fails; the message has its error.
     """
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a notebook that can be read: {error}") from error
+    notebook = read_executable(path)
     client = NotebookClient(notebook, timeout=_CELL_SECONDS, resources={"metadata": {"path": str(path.parent)}})
     try:
         client.execute(stderr=subprocess.DEVNULL)  # where kernels talk about themselves
@@ -42,8 +41,14 @@ def check_notebook(path: Path) -> list[str]:
     return [said for cell in notebook.cells if _is_check(cell) for said in _texts(cell)]
 
 
+def read_executable(path: Path) -> nbformat.NotebookNode:
+    """The code cells of a notebook file, and nothing else of it. Raises ValueError where the file is no notebook."""
+    cells = [cell for cell in read_notebook(path)["cells"] if cell["cell_type"] == "code"]
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source_of(cell)) for cell in cells])
+
+
 def _is_check(cell: nbformat.NotebookNode) -> bool:
-    return cell.cell_type == "code" and _CHECK.search(cell.source) is not None
+    return _CHECK.search(cell.source) is not None
 
 
 def _texts(cell: nbformat.NotebookNode) -> list[str]:

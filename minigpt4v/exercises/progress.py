@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from minigpt4v.exercises.catalogue import chapters, exercises_of
+from minigpt4v.foreign_files import check_file
 from minigpt4v.paths import write_atomically
 
 FILE_NAME = "minigpt4v-progress.txt"
@@ -29,9 +30,15 @@ def progress_file() -> Path:
 
 def passed() -> set[str]:
     """The ids of the exercises that were passed. Lines that are none of ours are passed over."""
+    return passed_in(progress_file())
+
+
+def passed_in(file: Path) -> set[str]:
+    """The same of any file; nothing where it cannot be read."""
     try:
-        lines = progress_file().read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        check_file(file)
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except (OSError, ValueError):
         return set()
     return {found[1] for line in lines if (found := _LINE.fullmatch(line.strip()))}
 
@@ -44,6 +51,8 @@ def record(number: str) -> None:
     if number in passed():
         return
     file = progress_file()
+    if file.exists() and not file.is_file():
+        raise OSError(f"{str(file)!r} is no file")
     before = file.read_text(encoding="utf-8", errors="replace") if file.exists() else _HEADING
     write_atomically(file, f"{before.rstrip()}\n{number} passed {date.today().isoformat()}\n")
 
