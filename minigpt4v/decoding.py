@@ -105,6 +105,10 @@ def generate(
 
     Prompts of different lengths are padded on the left, where no token can see the padding.
 
+    With a cache, memory does not grow while a text is written: room for prompts and new tokens is taken at once, 2 *
+    layers * width numbers for each token of each row. A step reads all of it, so that its cost grows in a straight line
+    with the text. More tokens than the context holds are refused before the first is written.
+
     Args:
         model: used in evaluation mode, and left in the mode it was in.
         prompt_ids: token ids of one prompt, or of several.

@@ -116,14 +116,13 @@ class LanguageModel:
         return self._decoded(step.token for step in steps)
 
     def _decoded(self, tokens: Iterator[int]) -> Iterator[str]:
-        written: list[int] = []
-        said = ""
+        unsaid: list[int] = []
         for token in tokens:
-            written.append(token)
-            text = self.tokenizer.decode(written)
+            unsaid.append(token)
+            text = self.tokenizer.decode(unsaid)
             if not text.endswith("\ufffd"):  # half a character: wait for its other bytes
-                yield text[len(said) :]
-                said = text
+                yield text
+                unsaid = []
 
     @torch.no_grad()
     def measure(self, text: str, max_windows: int | None = None) -> dict[str, float]:

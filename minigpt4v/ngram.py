@@ -12,6 +12,7 @@ Divide a sum of nats by log(2) and by the bytes of the text, and models with dif
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -236,6 +237,7 @@ def train_neural(model: NeuralNGram, ids: Sequence[int] | Tensor, steps: int = 1
 
     Raises:
         ValueError: a text too short for one context and its next token.
+        FloatingPointError: a loss that is no finite number; the weights are those before its step.
     """
     tokens = _checked(ids, model.vocabulary_size)
     _check_start(model.context_length, model.context_length, len(tokens))
@@ -247,11 +249,16 @@ def train_neural(model: NeuralNGram, ids: Sequence[int] | Tensor, steps: int = 1
     for _ in range(steps):
         batch = windows[torch.randint(len(windows), (512,), generator=generator)]
         loss = F.cross_entropy(model(batch[:, :-1]), batch[:, -1])
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(
+                f"the loss of step {len(losses)} of seed {seed} is not a finite number: the weights that training"
+                " started from are probably broken, make a new model"
+            )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        losses.append(loss.item())
     return losses
 
 

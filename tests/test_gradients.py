@@ -12,7 +12,7 @@ import minigpt4v
 from minigpt4v.adversarial import AdversarialObjective
 from minigpt4v.classification import ClassificationObjective
 
-LARGE = 150  # numbers to differentiate by: from here on along one random direction, below it for each by itself
+LARGE = 100  # numbers to differentiate by: from here on along one random direction, below it for each by itself
 
 
 def double(case: Case) -> tuple[nn.Module, list[Tensor]]:

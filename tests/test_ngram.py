@@ -185,3 +185,15 @@ def test_neural_refuses():
         model.loss([0, 1, 2, 3], start=2)
     with pytest.raises(ValueError, match="start"):
         train_neural(model, [0, 1, 2])
+
+
+def test_a_loss_that_is_no_number_stops_the_training():
+    model = NeuralNGram(V, 1, width=2, hidden=4)
+    with torch.no_grad():
+        model.hidden.weight[1, 1] = math.nan
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(
+        FloatingPointError, match="the loss of step 1 of seed 3 is not a finite number: the weights that"
+    ):
+        train_neural(model, random_ids(50), steps=3, seed=3)
+    assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(before, model.parameters(), strict=True))

@@ -1,16 +1,25 @@
 """objectives.py: losses by a loop over single tokens, and right answers by greedy decoding itself."""
 
 import random
+import re
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from small_models import close, pictures, small_gpt4v
+from torch import nn
 from two_processes import text_objective, text_stream
 
+import minigpt4v
+from minigpt4v.adversarial import AdversarialObjective
+from minigpt4v.classification import ClassificationObjective
 from minigpt4v.datasets.conversation import IGNORED, ConversationEncoder, Tokens, Turn
 from minigpt4v.decoding import generate
+from minigpt4v.naming import NamingObjective
 from minigpt4v.objectives import AnswerObjective, NextTokenObjective
+from minigpt4v.sort_of_clevr import PooledAnswers
+from minigpt4v.vision import VisionConfig, make_encoder
 
 ABOUT = [
     [(Turn("What is it?", "A cat."), Turn("And its colour?", "Black, with a white tail."))],
@@ -179,3 +188,43 @@ def test_a_language_model_learns_every_token():
     assert right.item() == expected_right
     assert 0 < expected_right < batch["targets"].numel() == batch["count"]
     assert isinstance(objective, NextTokenObjective)
+
+
+# -- nothing to learn from --------------------------------------------------------------------------------------------
+
+PICTURES = torch.rand(2, 3, 32, 32)
+
+
+def eyes():
+    return make_encoder(VisionConfig(width=8, image_size=32, patch_size=8, channels=(4, 6)))
+
+
+def classes() -> ClassificationObjective:
+    return ClassificationObjective(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)))
+
+
+WITHOUT_LABELS = {  # name -> objective, and a batch of which no label counts
+    "names": (lambda: NamingObjective(eyes(), 3, 8), {"labels": torch.full((2, 5), IGNORED), "count": 0}),
+    "names by every token": (
+        lambda: NamingObjective(eyes(), 3, 8, every_token=True),
+        {"labels": torch.full((2, 5), IGNORED), "count": 0},
+    ),
+    "pooled answers": (lambda: PooledAnswers(eyes(), 8), {"labels": torch.full((2, 6, 3), IGNORED)}),
+    "classes": (classes, {"labels": torch.zeros(0, dtype=torch.long)}),
+    "attacked pictures": (lambda: AdversarialObjective(classes(), 0.1), {"labels": torch.zeros(0, dtype=torch.long)}),
+    "tokens": (text_objective, {name: torch.zeros(2, 0).long() for name in ("inputs", "targets")}),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_LABELS)
+def test_every_loss_refuses_a_batch_of_which_no_label_counts(name):
+    """As `AnswerObjective` does, see above: its sum would be 0, and its mean no number."""
+    make, batch = WITHOUT_LABELS[name]
+    with pytest.raises(ValueError, match="no label of this batch counts: give it at least one answer, name or token"):
+        make()({"images": PICTURES} | batch)
+
+
+def test_every_loss_of_the_library_is_here():
+    tested = {type(make()).__name__ for make, _ in WITHOUT_LABELS.values()} | {"AnswerObjective"}
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(minigpt4v.__path__[0]).rglob("*.py"))
+    assert set(re.findall(r"^class (\w+Objective|PooledAnswers)\(", sources, re.MULTILINE)) == tested
