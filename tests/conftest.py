@@ -22,7 +22,7 @@ settings.load_profile("repeatable")
 
 torch.set_num_threads(1)
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOPBACK = ("127.0.0.1", "127.0.0.2", "::1", "localhost")
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,13 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from urllib.request import urlopen
 
 import pytest
 
@@ -256,3 +258,22 @@ def test_every_chapter_links_its_terms_to_the_glossary_once(book):
         terms = [link for link in book[f"{notebook.stem}.html"].links if link.startswith("glossary.html#")]
         assert terms, notebook.name
         assert len(set(terms)) == len(terms), notebook.name
+
+
+def test_the_book_is_served_to_this_machine_only(tmp_path):
+    """By the command of the Makefile, with any free port and another folder."""
+    (tmp_path / "index.html").write_text("the book", encoding="utf-8")
+    recipe = re.search(
+        r"^book-serve:.*\n\t\$\(RUN\) (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    words = [{"3000": "0", "build/book": str(tmp_path)}.get(word, word) for word in recipe[1].split()]
+    assert {"0", str(tmp_path)} < set(words)
+    command = [sys.executable, "-u", "-m", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8") as server:
+        try:
+            port = int(re.search(r"127\.0\.0\.1 port (\d+)", server.stdout.readline())[1])
+            assert urlopen(f"http://127.0.0.1:{port}/", timeout=10).read() == b"the book"
+            with pytest.raises(OSError):  # Linux would answer if it listened to all addresses
+                socket.create_connection(("127.0.0.2", port), timeout=5)
+        finally:
+            server.terminate()

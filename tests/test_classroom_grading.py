@@ -31,10 +31,31 @@ SLEEPER = f"86397.{os.getpid()}"  # seconds: a process of that name is ours
 
 # In the notebook of a diligent learner: it fails in its first cell unless the kernel has scratch folders around it.
 LOOK_AROUND = """
-import os, pathlib, tempfile
+import os, pathlib, sys, tempfile
 for place in (os.getcwd(), pathlib.Path.home(), tempfile.gettempdir(), os.environ["MINIGPT4V_PROGRESS"]):
     assert "minigpt4v-grade-" in str(place), place
 assert pathlib.Path("helper.py").exists() and not pathlib.Path("link").exists() and not pathlib.Path("pipe").exists()
+import errno, resource, signal
+from minigpt4v.classroom import confinement
+def refused(action, *arguments):
+    try:
+        action(*arguments)
+    except OSError as error:
+        return error.errno in (errno.EPERM, errno.EACCES, errno.EXDEV)
+if confinement.version():
+    os.symlink(OUTSIDE, "way-out")
+    for place in (OUTSIDE, "way-out"):
+        assert refused(open, place + "/new.txt", "w") and refused(open, place + "/kept.txt", "a")
+        assert refused(os.mkdir, place + "/new") and refused(os.unlink, place + "/kept.txt")
+        assert refused(os.link, place + "/kept.txt", "mine")
+    assert os.system(f"touch {OUTSIDE}/new.txt") != 0
+    with open(OUTSIDE + "/kept.txt") as kept, open(os.devnull, "w") as nowhere:
+        nowhere.write(kept.read())
+    assert confinement.version() < 3 or refused(os.truncate, OUTSIDE + "/kept.txt", 0)
+    assert confinement.version() < 6 or refused(os.kill, os.getppid(), 0)
+if sys.platform == "linux":
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] <= 2**30
+    assert resource.getrlimit(resource.RLIMIT_NPROC)[1] != resource.RLIM_INFINITY
 import helper
 pathlib.Path("written.txt").write_text("x"); pathlib.Path("helper.py").write_text("")
 print("✓ 00.3 passed: well done.")
@@ -66,13 +87,22 @@ for size in (2**22, 2**17, 2**17):
         full = error
 raise full
 """
-CRASH = f"import subprocess, os\nsubprocess.Popen(['sleep', '{SLEEPER}'])\nos._exit(1)"
+CRASH = f"""
+import subprocess, os
+subprocess.Popen(['sleep', '{SLEEPER}'])
+subprocess.Popen(['sleep', '{SLEEPER}'], start_new_session=True)
+os._exit(1)
+"""
 
 
 def hand_in(folder: Path) -> None:
     """The submissions of a class."""
     course = chapter("00")
-    ada = exercises_only(course, {"00.1": f"{LOOK_AROUND}\n{SOLUTIONS['00.1']}", "00.3": SOLUTIONS["00.3"] + "\n1 / 0"})
+    outside = folder.with_name(f"{folder.name}-outside")
+    outside.mkdir()
+    (outside / "kept.txt").write_text("x")
+    looking = f"OUTSIDE = {str(outside)!r}\n{LOOK_AROUND}\n{SOLUTIONS['00.1']}"
+    ada = exercises_only(course, {"00.1": looking, "00.3": SOLUTIONS["00.3"] + "\n1 / 0"})
     stub = next(place for place, each in enumerate(ada["cells"]) if 'check("00.2"' in each["source"])
     ada["cells"][stub : stub + 1] = [cell(SOLUTIONS["00.2"]), cell("always_guess([1])\ncheck(")]
     write(folder / "ada" / "work" / NAME, ada)

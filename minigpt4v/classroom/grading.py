@@ -68,11 +68,11 @@ def _judge_notebook(place: Path, path: Path, chapter: str, limits: Limits) -> di
     regions = regions_of({"cells": cells}, asked_in(chapter))
     verdicts: dict[str, Verdict] = {}
     with TemporaryDirectory(prefix="minigpt4v-grade-", ignore_cleanup_errors=True) as scratch:
-        folder, home = Path(scratch) / "work", Path(scratch) / "home"
+        folder = Path(scratch) / "work"
         _copy(place, folder)
         here = folder / path.relative_to(place).parent if place.is_dir() else folder
         try:
-            with limited_kernel(here, home, limits) as run:
+            with limited_kernel(here, Path(scratch), limits) as run:
                 for number, verdict in _judge_regions(cells, regions, run):
                     verdicts |= {number: verdict}
         except KernelStopped as stopped:

@@ -9,16 +9,20 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import IPython
 
 from minigpt4v import exercises  # noqa: F401 - loads PyTorch and all else before the memory is limited
+from minigpt4v.classroom.confinement import write_only_in
 
 MEDIA_TYPE = "application/vnd.minigpt4v.verdict+json"
 UNDEFINED = "undefined"
 _RESERVE = 2**30  # bytes: a learner's lists may have filled the memory before the judge's turn
+_LARGEST_FILE = 2**30  # bytes
+_MORE_TASKS = 256  # processes and threads: PyTorch starts one for each core
 _LONGEST = 300  # characters of what a verdict says
 
 
@@ -29,12 +33,14 @@ class _Nowhere(io.TextIOWrapper):
         """Change nothing."""
 
 
-def prepare(memory: int) -> None:
-    """Limit the memory of this process to what it has now and so many bytes more, and let nothing be printed.
+def prepare(memory: int, scratch: str) -> None:
+    """Let nothing be printed or written outside the scratch folder; limit memory, processes and the size of files.
 
-    Memory is limited on Linux alone: macOS takes such limits and does not keep them.
+    Memory is limited to what this process has now and so many bytes more, on Linux alone: macOS takes such limits and
+    does not keep them.
     """
     sys.stdout = sys.stderr = _Nowhere(io.FileIO(os.devnull, "w"), encoding="utf-8")
+    write_only_in(Path(scratch), Path(os.devnull))
     try:
         import resource
 
@@ -43,6 +49,25 @@ def prepare(memory: int) -> None:
         return
     learners = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (learners, learners + _RESERVE))
+    _lower(resource.RLIMIT_FSIZE, _LARGEST_FILE)
+    _lower(resource.RLIMIT_NPROC, _tasks() + _MORE_TASKS)  # the system counts those of the user; root has no limit
+
+
+def _lower(which: int, limit: int) -> None:
+    import resource
+
+    hard = resource.getrlimit(which)[1]
+    lower = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(which, (lower, lower))
+
+
+def _tasks() -> int:
+    """How many processes and threads of this user are running."""
+    count = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            count += len(list((process / "task").iterdir())) if process.stat().st_uid == os.getuid() else 0
+    return count
 
 
 def forget(name: str) -> None:

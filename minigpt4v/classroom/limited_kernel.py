@@ -1,6 +1,6 @@
-"""A kernel that a stranger's cells run in: with limits on time and memory, and scratch folders for all it writes.
+"""A kernel that a stranger's cells run in: with limits on time and memory, and a scratch folder for all it writes.
 
-It keeps accidents in bounds. It is no sandbox: the cells run with the rights of whoever runs the grader.
+It keeps accidents in bounds. It is no sandbox: the cells read and send what whoever runs the grader can.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _places = sys.path[:]
 sys.path[:] = [place for place in sys.path if place] + [{package!r}]
 from minigpt4v.classroom import inside as _inside
 sys.path[:] = _places
-_inside.prepare({memory})
+_inside.prepare({memory}, {scratch!r})
 """
 
 
@@ -73,20 +73,21 @@ class _Client(NotebookClient):
 
 
 @contextmanager
-def limited_kernel(folder: Path, home: Path, limits: Limits) -> Iterator[Callable[[str], Outcome]]:
-    """A kernel in a folder, with a home of its own; gives a function that runs the source of a cell in it.
+def limited_kernel(folder: Path, scratch: Path, limits: Limits) -> Iterator[Callable[[str], Outcome]]:
+    """A kernel in a folder inside the scratch folder; gives a function that runs the source of a cell in it.
 
     The function raises `KernelStopped` when the time is up or the process has ended. No single cell gets more than half
     of the time that is left: after an endless loop there is some for the other exercises.
     Raises `KernelStopped` or RuntimeError where no kernel starts, or it cannot load this library.
     """
     client = _new_client()
-    environment = _environment(home)
+    environment = _environment(scratch / "home")
     with client.setup_kernel(cwd=str(folder), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         manager: Any = client.km  # its type leaves open whether the kernel is a process of this machine
         process = manager.provisioner.pid
         try:
-            code = _PREPARE.format(package=str(PACKAGE_FOLDER.parent), memory=int(limits.memory * 2**30))
+            memory = int(limits.memory * 2**30)
+            code = _PREPARE.format(package=str(PACKAGE_FOLDER.parent), memory=memory, scratch=str(scratch.resolve()))
             prepared = _run(client, code, _START_SECONDS)
             if prepared.error:
                 raise RuntimeError(f"the kernel of this Python cannot load minigpt4v: {prepared.error}")
@@ -100,7 +101,7 @@ def limited_kernel(folder: Path, home: Path, limits: Limits) -> Iterator[Callabl
 
             yield run
         finally:
-            _end(process)
+            _end(process, scratch)
 
 
 def _new_client() -> _Client:
@@ -141,8 +142,16 @@ def _environment(home: Path) -> dict[str, str]:
     return os.environ | homes | scratch | {"MINIGPT4V_PROGRESS": str(home / "progress.txt")}
 
 
-def _end(process: int) -> None:
-    """End what the cells have started and left behind: the kernel leads a group of processes of its own."""
+def _end(process: int, scratch: Path) -> None:
+    """End what the cells have started and left behind.
+
+    The kernel leads a group of processes of its own. Who has left it is known, on Linux, by its home in our folder.
+    """
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process, signal.SIGKILL)
+    home = f"HOME={scratch / 'home'}".encode()
+    for found in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # ended by now, or somebody else's
+            if home in found.read_bytes().split(b"\0"):
+                os.kill(int(found.parent.name), signal.SIGKILL)

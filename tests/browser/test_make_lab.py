@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import urllib.error
+import base64
+import http.client
+import socket
 import urllib.parse
-import urllib.request
 
 import pytest
 from lab_server import ROOT, LabServer, wait_until
@@ -50,5 +51,41 @@ def test_nothing_pops_up_asks_the_network_or_changes_the_learners_settings(enter
 def test_it_listens_on_this_machine_only_and_asks_for_the_token(server: LabServer) -> None:
     assert urllib.parse.urlsplit(server.url).hostname == "127.0.0.1"
     assert len(server.token) >= 32
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(f"{server.url}api/contents")
+    wrong = {"Authorization": "token " + "0" * len(server.token)}
+    for path in ("api/contents", "api/kernels", "api/terminals"):
+        assert ask(server, path).status == ask(server, path, **wrong).status == 403
+    for path in ("lab", "files/notebooks/00_welcome.ipynb"):
+        assert urllib.parse.urlsplit(ask(server, path).headers["Location"]).path == "/login"
+    assert ask(server, "api/contents", Authorization=f"token {server.token}").status == 200
+    with pytest.raises(OSError):  # Linux would answer here if the server listened to all addresses
+        socket.create_connection(("127.0.0.2", urllib.parse.urlsplit(server.url).port), timeout=5)
+
+
+def test_pages_from_elsewhere_get_nothing_of_somebody_who_is_logged_in(server: LabServer) -> None:
+    """One whose name was made to lead to this machine (Host), and one that opens a connection to a kernel (Origin)."""
+    cookies = ask(server, f"lab?token={server.token}").headers.get_all("Set-Cookie")
+    cookie = {"Cookie": "; ".join(each.partition(";")[0] for each in cookies)}
+    assert ask(server, "api/contents", **cookie).status == 200
+    assert ask(server, "api/contents", **cookie, Host="attacker.example").status == 403
+    kernel = server.ask("api/kernels", "POST", b"{}")["id"]
+    opening = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", **cookie}
+    opening["Sec-WebSocket-Key"] = base64.b64encode(b"0123456789abcdef").decode()
+    try:
+        answers = [
+            ask(server, f"api/kernels/{kernel}/channels", **opening, Origin=origin).status
+            for origin in (server.url.rstrip("/"), "http://attacker.example")
+        ]
+        assert answers == [101, 403]
+    finally:
+        server.ask(f"api/kernels/{kernel}", "DELETE")
+
+
+def ask(server: LabServer, path: str, **headers: str) -> http.client.HTTPResponse:
+    """The head of the answer to a request as it is; nothing is followed."""
+    address = urllib.parse.urlsplit(server.url)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+    try:
+        connection.request("GET", f"{address.path}{path}", headers=headers)
+        return connection.getresponse()
+    finally:
+        connection.close()
