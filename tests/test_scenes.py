@@ -171,7 +171,13 @@ def test_everything_that_may_be_shown_is_shown(world):
     assert {t.size for t in things if t.place != "middle"} == set(range(18, 31))
     alone = [scene.objects[0] for scene in scenes if len(scene.objects) == 1]
     assert sum(t.place == "middle" for t in alone) / len(alone) == pytest.approx(0.5, abs=0.07)
-    assert {t.size for t in alone if t.place == "middle"} == set(range(28, 61))
+    close_up = [t for t in alone if t.place == "middle"]
+    assert {t.size for t in close_up} == set(range(28, 61))
+    for offsets in (
+        [t.x - (IMAGE_SIZE - t.size) // 2 for t in close_up],
+        [t.y - (IMAGE_SIZE - t.size) // 2 for t in close_up],
+    ):
+        assert set(offsets) == set(range(-3, 4))  # near the middle, on every side of it
 
 
 def test_an_unknown_split_is_refused(world):
@@ -208,6 +214,7 @@ def test_other_splits_seeds_and_worlds_give_other_scenes():
 def test_things_stand_apart_inside_the_picture_and_their_places_are_beyond_doubt(world, split):
     for scene in sample(world.name, split, COUNT):
         for t in scene.objects:
+            assert {type(t.x), type(t.y), type(t.size)} == {int}
             assert places(t) == [t.place]  # two definitions: of the whole box, and of its centre
             assert scene.at(t.place) is t
         assert not any(overlap(box(a), box(b)) for a, b in combinations(scene.objects, 2))
