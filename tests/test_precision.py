@@ -63,14 +63,13 @@ def test_gradients_of_mixed_precision_come_close_too(name):
     assert distance(mixed, exact) < GRADIENT_TOLERANCE
 
 
-def test_the_losses_are_computed_in_float32():
-    """Where the logits of 1,000 tokens are small numbers, their logarithms must not be."""
-    names = [name for name in CASES if name.startswith("loss")]
-    assert len(names) > 7
-    for name in names:
-        case = CASES[name]()
-        with torch.autocast("cpu", torch.bfloat16):
-            assert case.call(case.layer, *case.inputs).dtype == torch.float32, name
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("loss")])
+def test_the_losses_are_computed_in_float32(name):
+    """Where the logits are rough numbers, the sums of their logarithms must not be."""
+    case = CASES[name]()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert case.call(case.layer, *case.inputs).dtype == torch.float32
+    assert case.call(case.layer.bfloat16(), *(x.bfloat16() for x in case.inputs)).dtype == torch.float32
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -95,7 +94,7 @@ def test_masks_and_zeros_fit_into_every_type(dtype):
 def answers():
     """What the shipped model is asked, and its own exact logits and loss."""
     model, world = GPT4V.from_pretrained("laptop"), load_world("core64")
-    scenes = scenes_of(world, "seen", seed="precision", count=8)
+    scenes = scenes_of(world, "seen", seed="precision", count=4)
     encoder = ConversationEncoder(model.tokenizer, model.tokens_per_image)
     return model, scene_batch(scenes, conversations_about(world, scenes, "precision"), encoder, Renderer(world))
 
@@ -110,7 +109,7 @@ def test_the_shipped_model_answers_alike(answers, dtype):
         with torch.autocast("cpu", dtype):
             mixed, right_too = objective(batch)
         whole, right_again = AnswerObjective(deepcopy(model).to(dtype))(batch | {"images": batch["images"].to(dtype)})
-    assert right > 50
+    assert right > 25
     assert right_too == right_again == right
     for loss in (mixed, whole):
         assert loss.item() == pytest.approx(exact.item(), rel=0.02)
