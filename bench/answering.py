@@ -95,7 +95,7 @@ def peak_memory(steps: int) -> float:
         found = Path(folder) / "memory.json"
         command = [sys.executable, "-m", "bench.answering", "--worker", str(found), "--steps", str(steps)]
         subprocess.run(command, cwd=ROOT, check=True)
-        return round(json.loads(found.read_text()) / 1e9, 2)
+        return round(json.loads(found.read_text(encoding="utf-8")) / 1e9, 2)
 
 
 def train_and_weigh(found: Path, steps: int) -> None:
@@ -103,7 +103,7 @@ def train_and_weigh(found: Path, steps: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         PresetRun(PRESETS[MODEL], folder=Path(folder), settings={"steps": steps, "minutes": None}).train()
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes on macOS, kibibytes on Linux
-    found.write_text(json.dumps(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+    found.write_text(json.dumps(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss), encoding="utf-8")
 
 
 if __name__ == "__main__":

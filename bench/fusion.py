@@ -44,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for seed in seeds:
         measured = measure(seed, RECIPE)
-        found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"seeds": {}}
+        found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"seeds": {}}
         found["recipe"] = RECIPE | {"families": FAMILIES, "threads": 1, "torch": torch.__version__} | RATES
         found["seeds"] = dict(sorted((found["seeds"] | {str(seed): measured}).items()))
         write_atomically(RESULTS, json.dumps(found, indent=1) + "\n")

@@ -35,7 +35,7 @@ def about(**more: Any) -> dict[str, Any]:
 def processor() -> str:
     """The processor's name."""
     described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
+    lines = described.read_text(encoding="utf-8").splitlines() if described.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 

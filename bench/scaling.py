@@ -143,7 +143,7 @@ def launch(number: int, each: int, steps: int) -> float:
         words += ["-m", "bench.scaling", "--worker", str(found), "--steps", str(steps)]
         environment = os.environ | {"OMP_NUM_THREADS": str(each), "CUDA_VISIBLE_DEVICES": ""}
         subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, check=True)
-        measured = json.loads(found.read_text())
+        measured = json.loads(found.read_text(encoding="utf-8"))
     if measured["processes"] != number:
         raise RuntimeError(f"{measured['processes']} processes took part instead of {number}")
     return float(np.median(measured["seconds"]))
@@ -159,7 +159,9 @@ def take_steps(found: Path, steps: int) -> None:
         trainer.train_step()
         seconds.append(time.perf_counter() - started)
     if trainer.accelerator.is_main_process:
-        found.write_text(json.dumps({"processes": trainer.accelerator.num_processes, "seconds": seconds[1:]}))
+        found.write_text(
+            json.dumps({"processes": trainer.accelerator.num_processes, "seconds": seconds[1:]}), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

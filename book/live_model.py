@@ -72,7 +72,7 @@ def fetch_runtime(folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     command = ["npm", "pack", RUNTIME, "--silent", "--pack-destination", str(folder)]
-    archive = folder / subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    archive = folder / subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.strip()
     content = archive.read_bytes()
     archive.unlink()
     found = base64.b64encode(hashlib.sha512(content).digest()).decode()
