@@ -168,7 +168,11 @@ def test_everything_that_may_be_shown_is_shown(world):
     assert all(counts[number] / 2000 == pytest.approx(0.25, abs=0.04) for number in (1, 2, 3, 4))
     assert sum(t.flipped for t in things) / len(things) == pytest.approx(0.5, abs=0.03)
     assert len({(t.x, t.y) for t in things}) > 300
-    assert {t.size for t in things if t.place != "middle"} == set(range(18, 31))
+    in_quarters = [t for t in things if t.place != "middle"]
+    assert {t.size for t in in_quarters} == set(range(18, 31))
+    for offset in (lambda t: t.x % 32, lambda t: t.y % 32):  # from one edge of the quarter to the other
+        assert min(offset(t) for t in in_quarters) == 0
+        assert max(offset(t) + t.size for t in in_quarters) == 32
     alone = [scene.objects[0] for scene in scenes if len(scene.objects) == 1]
     assert sum(t.place == "middle" for t in alone) / len(alone) == pytest.approx(0.5, abs=0.07)
     close_up = [t for t in alone if t.place == "middle"]
