@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from abc import ABC, abstractmethod
@@ -79,15 +80,21 @@ class Door(ABC):
         try:
             self.enter()
         except self.refusals as error:
+            check_refusal(error)
             self._check_message(str(error), files)
             return False
         return True
 
     def _check_message(self, message: str, files: Files) -> None:
-        check_printable(message)
         assert 8 < len(message) <= LONGEST_MESSAGE, f"a refusal of {len(message)} characters: {message[:300]!r}"
         names = (self.folder.name, *(Path(name).name for name in files))
         assert not self.reading or any(name in message for name in names), f"a refusal that names no file: {message!r}"
+
+
+def check_refusal(error: Exception) -> None:
+    """An error in words of our own, which cannot steer a terminal, on one line."""
+    assert not isinstance(error, UnicodeError | json.JSONDecodeError), f"a refusal in Python's words: {error!r}"
+    check_printable(str(error))
 
 
 def check_printable(message: str) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.doors import Door, Files, check_printable
+from bench.doors import Door, Files, check_refusal
 from bench.doors_models import files_in
 from minigpt4v.classroom import copies, regions
 from minigpt4v.classroom.notebook_files import as_file, course_notebooks, digest_of, read_notebook
@@ -85,7 +85,7 @@ def _refused_or(read: Any, path: Path) -> None:
     try:
         read(path)
     except ValueError as error:
-        check_printable(str(error))
+        check_refusal(error)
 
 
 class Runs(Door):

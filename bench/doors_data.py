@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.doors import Door, Files, Odd, check_printable
+from bench.doors import Door, Files, Odd, check_printable, check_refusal
 from bench.doors_models import TOKENIZER, small_gpt4v
 from bench.mutations import damage_bytes
 from minigpt4v.chat import Chat
@@ -114,7 +114,7 @@ class Lines(Door):
         try:
             load_plain_text(path)
         except DataError as error:
-            check_printable(str(error))
+            check_refusal(error)
         try:
             records = load_conversations(path)
         except DataError as error:
@@ -173,7 +173,7 @@ class Questions(Door):
             try:
                 ids = tokenizer.encode(self.text)
             except ValueError as error:
-                check_printable(str(error))
+                check_refusal(error)
                 continue
             assert tokenizer.decode(ids) == self.text, "it does not come back"
             assert min(ids, default=5) >= len(tokenizer.special_tokens), "it became a special token"

@@ -16,7 +16,7 @@ MAX_TEXT_BYTES = 2**26  # of a config, a tokenizer, a history; the largest that 
 LARGEST_NUMBER = 1e30  # far above any time, rate, loss or count, and within a float32
 _LONGEST_REASON = 500  # characters
 _SHORT = reprlib.Repr()
-_SHORT.maxstring, _SHORT.maxlevel = 200, 3
+_SHORT.maxstring, _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 200, 3, 4, 4
 
 
 def plain(text: object, longest: int = 5000) -> str:

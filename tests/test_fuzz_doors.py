@@ -109,6 +109,7 @@ class Planted(Door):
             "fine": lambda: None,
             "refused": lambda: _raise(ValueError("a.txt is not what it should be")),
             "another error": lambda: _raise(KeyError("a.txt")),
+            "words of Python": lambda: (self.folder / "a.txt").read_text().encode("ascii").decode("utf-16"),
             "no name": lambda: _raise(ValueError("something is wrong")),
             "escapes": lambda: _raise(ValueError("a.txt is \x1b[2J wrong")),
             "endless words": lambda: _raise(ValueError("a.txt " * 10_000)),
@@ -135,6 +136,7 @@ def _work(seconds: float) -> None:
     ("kind", "said"),
     [
         ("another error", "KeyError: 'a.txt'"),
+        ("words of Python", "a refusal in Python's words"),
         ("no name", "a refusal that names no file: 'something is wrong'"),
         ("escapes", "a refusal that is not one printable line"),
         ("endless words", "a refusal of 60000 characters"),

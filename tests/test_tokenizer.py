@@ -558,15 +558,6 @@ def test_what_a_message_quotes_of_a_file_is_short_and_harmless(content, tmp_path
     assert len(str(caught.value)) < 2000
 
 
-def test_a_value_as_deep_as_json_can_be_read_is_refused(tmp_path):
-    """Writing it down in the message may take one level more than reading it did."""
-    path = tmp_path / "deep.json"
-    for depth in range(850, 1000, 3):
-        path.write_text(json.dumps(GOOD_BPE)[:-1] + ', "version": ' + "[" * depth + "]" * depth + "}")
-        with pytest.raises(ValueError, match=r"deep\.json"):
-            load_tokenizer(path)
-
-
 def test_names_of_special_tokens_are_quoted():
     with pytest.raises(ValueError, match=r"there are \\x1b\[2J, xxx") as caught:
         Tokenizer([], ["\x1b[2J", "x" * 9000]).special_id("<|end|>")
