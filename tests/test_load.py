@@ -64,13 +64,14 @@ def test_writing_takes_its_memory_at_once(monkeypatch):
     monkeypatch.setattr(GPT, "new_cache", lambda *given: made.append(new_cache(*given)) or made[-1])
     model = GPT(GPTConfig(vocabulary_size=20, context_length=301, layers=2, heads=2, width=8)).eval()
     with load.traced():
+        generate(model, [1], 300)  # PyTorch keeps a few objects to use again
         stream = generate_stream(model, [1], 300)
         memory = [load.python_memory() for number, _ in enumerate(stream) if number % 60 == 59]
-    (cache,) = made
+    cache = made[1]
     held = sum(tensor.nbytes for tensor in vars(cache).values() if isinstance(tensor, torch.Tensor))
     assert held == 2 * 2 * 8 * 301 * 4  # keys and values, layers, width, tokens, bytes of a float32
     assert len(memory) == 5
-    assert memory[-1] - memory[0] < 60 * 240  # bytes a token: less than any tensor has
+    assert memory[-1] - memory[0] < 100 * 240  # bytes a token: less than any tensor has
 
 
 def test_a_text_that_does_not_fit_is_refused_before_its_first_token():

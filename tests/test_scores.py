@@ -53,9 +53,9 @@ def test_the_interval_depends_on_its_arguments_alone():
 
 def test_the_bootstrap_draws_the_same_pictures_however_many_samples_at_once(monkeypatch):
     groups, right = [number // 3 for number in range(60)], [number % 7 < 3 for number in range(60)]
-    whole = bootstrap_interval(groups, right, samples=500)
+    whole = bootstrap_interval(groups, right, samples=12)
     monkeypatch.setattr("minigpt4v.scores._WEIGHTS_AT_ONCE", 170)
-    assert bootstrap_interval(groups, right, samples=500) == whole
+    assert bootstrap_interval(groups, right, samples=12) == whole
 
 
 def test_calibration_by_hand():
