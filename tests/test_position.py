@@ -188,4 +188,4 @@ def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"1 x 2 tokens need positions \[t\] or \[b, t\], got \[3\]"):
         RotaryEmbedding(8)(torch.zeros(1, 5, 2, 8), torch.arange(3))
     with pytest.raises(ValueError, match="width 8 needs 4 angles per token, got 3"):
-        apply_rotary(torch.zeros(2, 8), torch.zeros(2, 3))
+        apply_rotary(torch.zeros(5, 2, 8), torch.zeros(5, 2, 3))
