@@ -33,6 +33,8 @@ def without_encoding(source: str) -> list[str]:
         named = {keyword.arg for keyword in call.keywords}
         name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         whose = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+        if name == "read_text" and not whose:  # ours, which is always UTF-8
+            continue
         words = [
             node.value
             for node in call.args + [keyword.value for keyword in call.keywords]
