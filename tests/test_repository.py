@@ -120,8 +120,9 @@ def test_every_proof_of_a_promise_exists() -> None:
     """docs/reliability.md names test files and tests; a star stands for the rest of a name."""
     named = re.findall(r"`((?:test_)\w+(?:\.py|\*)?)`", read("docs/reliability.md"))
     assert len(named) > 40
-    defined = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
-    files = {path.name for path in (ROOT / "tests").glob("test_*.py")}
+    tests = list((ROOT / "tests").rglob("test_*.py"))
+    defined = " ".join(path.read_text(encoding="utf-8") for path in tests)
+    files = {path.name for path in tests}
     proofs = {name: name in files if name.endswith(".py") else f"def {name.rstrip('*')}" in defined for name in named}
     assert [name for name, there in proofs.items() if not there] == []
 
