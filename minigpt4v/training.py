@@ -8,7 +8,6 @@ batch says what its loss is the sum of: answers, tokens or names.
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -28,9 +27,9 @@ from tqdm.auto import tqdm
 
 from minigpt4v.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from minigpt4v.divergence import likely_cause, rates_too_high
-from minigpt4v.foreign_files import LARGEST_NUMBER, is_finite, plain, read_text
+from minigpt4v.foreign_files import is_finite, plain
+from minigpt4v.history import Entry, add_entry, entries_until, replace_entries
 from minigpt4v.memory import keep_freed_memory
-from minigpt4v.paths import write_atomically
 from minigpt4v.recipe import TrainingSettings, make_optimizers, rate_at
 from minigpt4v.run_lock import only_run
 
@@ -83,7 +82,7 @@ class Trainer:
         self.stream, self.settings, self.folder = stream, settings, folder
         self.evaluate, self.on_save, self.title = evaluate, on_save, title
         self.step, self.seconds = 0, 0.0
-        self.history: list[dict[str, Any]] = []
+        self.history: list[Entry] = []
         # summed loss, right and count since the last entry of the history
         self._totals = torch.zeros(3, device=self.accelerator.device)
         self._interrupted = False
@@ -165,7 +164,7 @@ class Trainer:
 
     # -- the loop -----------------------------------------------------------------------------------------------
 
-    def run(self) -> list[dict[str, Any]]:
+    def run(self) -> list[Entry]:
         """Train to the end; returns the history.
 
         Raises `Interrupted` after Ctrl-C, FloatingPointError on NaN, `FolderInUse` where another run has the folder.
@@ -173,7 +172,7 @@ class Trainer:
         with only_run(self.folder) if self.folder and self.accelerator.is_main_process else nullcontext():
             return self._run()
 
-    def _run(self) -> list[dict[str, Any]]:
+    def _run(self) -> list[Entry]:
         self._interrupted = False
         if self.folder and self.step == 0:
             self._restore_history(self.folder)  # forget what a run that died before its first checkpoint has left
@@ -219,9 +218,7 @@ class Trainer:
         entry = {"step": self.step, "seconds": round(self.seconds, 2)} | numbers
         self.history.append(entry)
         if self.folder and self.accelerator.is_main_process:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+            add_entry(self.folder, entry)
 
     def _agree(self) -> bool:
         """Whether to stop. All processes get one answer and one clock: else their rates and last steps would differ."""
@@ -279,11 +276,9 @@ class Trainer:
 
     def _restore_history(self, folder: Path) -> None:
         """Read the history back, without what was written after the checkpoint."""
-        path = folder / "history.jsonl"
-        lines = read_text(path).splitlines() if path.exists() else []
-        self.history = [entry for line in lines if (entry := _parse(line)) and entry["step"] <= self.step]
-        if lines and self.accelerator.is_main_process:
-            write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in self.history))
+        self.history = entries_until(folder, self.step)
+        if self.accelerator.is_main_process:
+            replace_entries(folder, self.history)
 
     @contextmanager
     def _catch_interrupt(self) -> Iterator[None]:
@@ -316,20 +311,3 @@ def _new_accelerator(precision: str, device: torch.device) -> Accelerator:
 
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}, {postfix}"
-
-
-def _parse(line: str) -> dict[str, Any] | None:
-    """A line of the history; None where the writing of it was cut off, or where it is none of ours."""
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(entry, dict) or type(entry.get("step")) is not int or "seconds" not in entry:
-        return None
-    groups = [value.values() if isinstance(value, dict) else [value] for value in entry.values()]
-    return entry if all(_is_number(value) for values in groups for value in values) else None
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value from a file is a float, or a whole number that is not too large for one."""
-    return type(value) is float or (type(value) is int and abs(value) < LARGEST_NUMBER)

@@ -526,47 +526,12 @@ def spoil_state(folder: Path, **changes) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        *("[]", "5", '"x"', "null", "{}", '{"step": 3}', '{"step": "3", "seconds": 1}', '{"step": 3, "seconds": []}'),
-        *(
-            '{"step": 3, "seconds": 1, "training_accuracy": "all"}',
-            "[" * 100_000,
-            '{"step": 3, "seconds": 1' + "0" * 5000,
-        ),
-    ],
-)
-def test_lines_of_the_history_that_are_none_of_ours_are_left_out(tmp_path, line):
-    line_trainer(folder=tmp_path, steps=10).run()
-    path = tmp_path / "history.jsonl"
-    path.write_text(line + "\n" + path.read_text())
-    longer = line_trainer(folder=tmp_path, steps=20)
-    longer.resume()
-    assert [entry["step"] for entry in longer.history] == [5, 10]
-    assert not longer.is_over
-
-
 def test_scores_of_families_stay_in_the_history(tmp_path):
     scores = {"held_out_accuracy": 0.5, "families": {"what": 0.25}, "loss": float("nan")}
     line_trainer(folder=tmp_path, steps=10, evaluate=lambda: scores).run()
     longer = line_trainer(folder=tmp_path, steps=20)
     longer.resume()
     assert longer.history[-1]["families"] == {"what": 0.25}
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", "pipe"])
-def test_a_history_that_cannot_be_read_is_named(tmp_path, content):
-    line_trainer(folder=tmp_path, steps=10).run()
-    path = tmp_path / "history.jsonl"
-    path.unlink()
-    if content == "pipe":
-        pytest.importorskip("fcntl")
-        os.mkfifo(path)
-    else:
-        path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"history\.jsonl is (not UTF-8 text|a pipe)"):
-        line_trainer(folder=tmp_path, steps=20).resume()
 
 
 def test_another_model_cannot_go_on(tmp_path):
